@@ -1,0 +1,1 @@
+"""The operator: places virtual machines, claims what they need, binds them to nodes."""
