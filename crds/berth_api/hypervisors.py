@@ -1,0 +1,101 @@
+"""Hypervisor: a node that can run VMs. Named like its Node; made by the node's agent, steered by the administrator.
+
+The heartbeat is a Lease of the same name: this object changes only when what it says changes.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from berth_api.markers import ListMap, SetList
+from berth_api.objects import Condition, Model, Resource
+from berth_api.quantities import Quantity
+
+
+class Overcommit(Model):
+    """How many times its capacity a node may be claimed. Nova's defaults, but for CPU as cautious as memory is not."""
+
+    cpu: Annotated[float, Field(ge=0.1, le=64)] = 4.0
+    memory: Annotated[float, Field(ge=0.1, le=8)] = 1.0
+    storage: Annotated[float, Field(ge=0.1, le=64)] = 1.0
+
+
+class Reserved(Model):
+    """What is kept for the node itself."""
+
+    cpu: Quantity = "0"
+    memory: Quantity = "512Mi"
+    storage: Quantity = "0"
+
+
+class HypervisorSpec(Model):
+    """The administrator's wishes."""
+
+    schedulable: bool = True
+    """False: no new VMs."""
+    maintenance: bool = False
+    overcommit: Overcommit = Field(default_factory=Overcommit)
+    reserved: Reserved = Field(default_factory=Reserved)
+
+
+class HypervisorCapacity(Model):
+    """What the node has in all."""
+
+    cpu: Quantity
+    memory: Quantity
+
+
+class HypervisorImage(Model):
+    """An image that the node holds."""
+
+    digest: str
+    format: str
+    virtual_size: Quantity
+    size: Quantity
+
+
+class HypervisorPool(Model):
+    """A storage pool as this node has it."""
+
+    name: str
+    capacity: Quantity
+    """Bytes that VMs' disks may take in all: the file system's size, less what others use."""
+    ready: bool = True
+    message: str = ""
+
+
+class HypervisorNetwork(Model):
+    """A VirtualNetwork as this node can provide it."""
+
+    name: str
+    ready: bool
+    message: str = ""
+
+
+class HypervisorStatus(Model):
+    """What the node's agent found."""
+
+    capacity: HypervisorCapacity | None = None
+    accelerator: Literal["kvm", "tcg"] | None = None
+    architecture: str | None = None
+    hypervisor_version: str | None = None
+    libvirt_version: str | None = None
+    agent_version: str | None = None
+    cpu_models: Annotated[tuple[str, ...], SetList()] = ()
+    machine_types: Annotated[tuple[str, ...], SetList()] = ()
+    networks: Annotated[tuple[HypervisorNetwork, ...], ListMap(("name",))] = ()
+    images: Annotated[tuple[HypervisorImage, ...], ListMap(("digest",))] = ()
+    storage_pools: Annotated[tuple[HypervisorPool, ...], ListMap(("name",))] = ()
+    pod_requests: HypervisorCapacity | None = None
+    """Sum of the requests of the node's Pods."""
+    public_key: str | None = None
+    """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
+    conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
+
+
+class Hypervisor(Resource):
+    """A node that can run VMs."""
+
+    kind: str = "Hypervisor"
+    spec: HypervisorSpec = Field(default_factory=HypervisorSpec)
+    status: HypervisorStatus = Field(default_factory=HypervisorStatus)

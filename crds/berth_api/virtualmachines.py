@@ -1,0 +1,355 @@
+"""VirtualMachine: what a user asks for, where it was bound, and what became of it.
+
+Spec is the user's alone. In the status, `nodeName`, `claim` and the condition `Scheduled` are the operator's and the
+rest is the bound node's agent's; `phase` changes hands with the binding. Both write by server-side apply.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from berth_api.markers import Cel, ListMap, ServerDefault, SetList
+from berth_api.objects import Condition, Label, Model, ObjectName, Resource
+from berth_api.quantities import Quantity
+from berth_api.selectors import Affinity, Toleration, TopologySpreadConstraint
+
+MAC_ADDRESS = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
+MAX_USER_DATA = 65536
+"""Bytes of user-data: what Nova allows, and small enough to keep an object well under etcd's 1.5 MiB."""
+
+Phase = Literal[
+    "Pending",
+    "Unschedulable",
+    "Scheduled",
+    "Starting",
+    "Running",
+    "Paused",
+    "Migrating",
+    "Stopping",
+    "Stopped",
+    "CrashLoopBackOff",
+    "Terminating",
+    "NodeLost",
+    "Failed",
+    "Unknown",
+]
+RunStrategy = Literal["Always", "RerunOnFailure", "Once", "Halted"]
+
+MacAddress = Annotated[str, Field(pattern=MAC_ADDRESS, max_length=17)]
+"""A unicast MAC address in lower case with colons."""
+IPAddress = Annotated[str, Field(min_length=2, max_length=45)]
+
+
+class CPU(Model):
+    """Virtual CPU topology: sockets times cores times threads are the vCPUs."""
+
+    cores: Annotated[int, Field(ge=1, le=512), ServerDefault(1)] = 1
+    sockets: Annotated[int, Field(ge=1, le=64), ServerDefault(1)] = 1
+    threads: Annotated[int, Field(ge=1, le=8), ServerDefault(1)] = 1
+    max_sockets: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Sockets up to which a running guest can be given more CPU."""
+    model: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """host-model, host-passthrough, maximum, or a model's name as libvirt knows it. Left out: the best that the node's accelerator has."""
+
+    rules = (
+        Cel("!has(self.maxSockets) || self.maxSockets >= self.sockets", "maxSockets must be at least sockets"),
+        Cel("self.cores * self.sockets * self.threads <= 512", "cores * sockets * threads must be at most 512"),
+    )
+
+    @property
+    def count(self) -> int:
+        """Virtual CPUs of the guest."""
+        return self.cores * self.sockets * self.threads
+
+
+class Memory(Model):
+    """Memory of the guest."""
+
+    size: Quantity
+    """What the guest boots with, for example 2Gi."""
+    max_size: Quantity | None = None
+    """Size up to which a running guest can be given more memory."""
+
+    rules = (
+        Cel("quantity(string(self.size)).compareTo(quantity('16Mi')) >= 0", "memory size must be at least 16Mi"),
+        Cel("quantity(string(self.size)).compareTo(quantity('64Ti')) <= 0", "memory size must be at most 64Ti"),
+        Cel(
+            "!has(self.maxSize) || quantity(string(self.maxSize)).compareTo(quantity(string(self.size))) >= 0",
+            "memory maxSize must be at least size",
+        ),
+    )
+
+
+class ImageReference(Model):
+    """An image of the VM's own namespace, or a cluster-wide one."""
+
+    kind: Annotated[
+        Literal["VirtualMachineImage", "ClusterVirtualMachineImage"], ServerDefault("VirtualMachineImage")
+    ] = "VirtualMachineImage"
+    name: ObjectName
+
+
+class KernelBoot(Model):
+    """Direct kernel boot: QEMU loads kernel and initrd itself, no boot loader runs."""
+
+    image_ref: ImageReference
+    initrd_ref: ImageReference | None = None
+    command_line: Annotated[str, Field(max_length=2048, pattern=r"^[ -~]*$")] = ""
+
+
+class Firmware(Model):
+    """How the guest boots."""
+
+    type: Annotated[Literal["BIOS", "EFI"], ServerDefault("BIOS")] = "BIOS"
+    secure_boot: bool = False
+    uuid: Annotated[str, Field(max_length=36, pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")] = ""
+    """SMBIOS UUID that the guest sees. Left out: the object's UID."""
+    kernel: KernelBoot | None = None
+
+    rules = (
+        Cel("!has(self.secureBoot) || !self.secureBoot || self.type == 'EFI'", "secureBoot needs type EFI"),
+        Cel("!has(self.kernel) || self.type == 'BIOS'", "direct kernel boot needs type BIOS"),
+    )
+
+
+class Disk(Model):
+    """A disk: born from an image, a volume that outlives the VM, or blank."""
+
+    name: Annotated[Label, Field(max_length=32)]
+    image_ref: ImageReference | None = None
+    volume_name: ObjectName | None = None
+    size: Quantity | None = None
+    storage_pool_name: ObjectName | None = None
+    """Left out: the pool named default."""
+    boot_order: Annotated[int, Field(ge=1, le=64)] | None = None
+    bus: Annotated[Literal["virtio", "scsi", "sata"], ServerDefault("virtio")] = "virtio"
+
+    rules = (
+        Cel(
+            "!(has(self.imageRef) && has(self.volumeName))",
+            "a disk is born from an image or is a volume: give imageRef or volumeName, not both",
+        ),
+        Cel(
+            "has(self.volumeName) != has(self.size)",
+            "a disk from an image and a blank disk need a size; a volume brings its own: leave size out beside volumeName",
+        ),
+        Cel(
+            "!(has(self.volumeName) && has(self.storagePoolName))",
+            "a volume is already in a pool: leave storagePoolName out beside volumeName",
+        ),
+        Cel(
+            "!has(self.size) || (quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.size)).compareTo(quantity('64Ti')) <= 0)",
+            "disk size must be between 1Mi and 64Ti",
+        ),
+        Cel(
+            "!has(oldSelf.size) || !has(self.size) || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+            "a disk cannot shrink: give a size that is at least the old one",
+        ),
+        Cel(
+            "has(self.imageRef) == has(oldSelf.imageRef) && (!has(self.imageRef) || self.imageRef == oldSelf.imageRef)",
+            "the image of an existing disk cannot change: add a disk with another name instead",
+        ),
+    )
+
+    @property
+    def pool(self) -> str:
+        """The storage pool that a disk of its own goes to."""
+        return self.storage_pool_name or "default"
+
+
+class NetworkInterface(Model):
+    """A NIC on a VirtualNetwork."""
+
+    name: Annotated[Label, Field(max_length=32)]
+    network_name: ObjectName
+    mac_address: MacAddress | None = None
+    """Left out: Berth gives it one that stays the VM's."""
+    ip_addresses: Annotated[tuple[IPAddress, ...], Field(max_length=4), SetList()] = ()
+    """Left out: one free address of each of the network's subnets."""
+
+    rules = (
+        Cel(
+            "!has(self.ipAddresses) || self.ipAddresses.all(a, isIP(a))",
+            "ipAddresses are plain IP addresses, without a prefix length",
+        ),
+    )
+
+
+class SecretKeyReference(Model):
+    """A key of a Secret in the VM's namespace."""
+
+    name: ObjectName
+    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
+class CloudInit(Model):
+    """What the guest's cloud-init is told, as a NoCloud seed."""
+
+    user_data: Annotated[str, Field(max_length=MAX_USER_DATA)] | None = None
+    """At most 64 KiB; a larger script belongs on a server that user-data fetches it from."""
+    user_data_secret_ref: SecretKeyReference | None = None
+    ssh_authorized_keys: Annotated[
+        tuple[Annotated[str, Field(max_length=8192, pattern=r"^[^\n\r]+$")], ...], Field(max_length=32)
+    ] = ()
+
+    rules = (
+        Cel(
+            "!(has(self.userData) && has(self.userDataSecretRef))",
+            "user-data is given inline or by a Secret: give userData or userDataSecretRef, not both",
+        ),
+    )
+
+
+class VirtualMachineSpec(Model):
+    """What the user asks for."""
+
+    run_strategy: Annotated[RunStrategy, ServerDefault("Always")] = "Always"
+    paused: bool = False
+    restarted_at: datetime | None = None
+    """A new value restarts the guest once, or starts a stopped one; removing it does nothing."""
+    class_name: ObjectName | None = None
+    cpu: CPU | None = None
+    memory: Memory | None = None
+    firmware: Firmware = Field(default_factory=Firmware)
+    disks: Annotated[tuple[Disk, ...], Field(max_length=24), ListMap(("name",))] = ()
+    networks: Annotated[tuple[NetworkInterface, ...], Field(max_length=8), ListMap(("name",))] | None = None
+    """Left out: one NIC on the network named default. An empty list: none."""
+    cloud_init: CloudInit | None = None
+    node_name: ObjectName | None = None
+    """The user's pin, as in a Pod; Berth never writes it."""
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    affinity: Affinity | None = None
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    topology_spread_constraints: Annotated[tuple[TopologySpreadConstraint, ...], Field(max_length=16)] = ()
+    priority_class_name: Annotated[str, Field(max_length=253)] = ""
+    eviction_strategy: Annotated[
+        Literal["LiveMigrate", "LiveMigrateIfPossible", "None"], ServerDefault("LiveMigrate")
+    ] = "LiveMigrate"
+    recovery_strategy: Annotated[Literal["Restart", "None"], ServerDefault("Restart")] = "Restart"
+    termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600), ServerDefault(30)] = 30
+
+    rules = (
+        Cel(
+            "has(self.className) != (has(self.cpu) || has(self.memory))",
+            "give either className, or cpu and memory, never both",
+        ),
+        Cel("has(self.cpu) == has(self.memory)", "cpu and memory go together: give both, or a className instead"),
+        Cel(
+            "!has(self.disks) || self.disks.filter(d, has(d.bootOrder)).all(d, self.disks.exists_one(e, has(e.bootOrder) && e.bootOrder == d.bootOrder))",
+            "each bootOrder may be given to one disk only",
+        ),
+        Cel(
+            "!has(self.networks) || self.networks.filter(n, has(n.macAddress)).all(n, self.networks.exists_one(m, has(m.macAddress) && m.macAddress == n.macAddress))",
+            "each macAddress may be given to one network interface only",
+        ),
+        Cel(
+            "(has(self.disks) && size(self.disks) > 0) || (has(self.firmware) && has(self.firmware.kernel))",
+            "a VM needs something to boot from: give at least one disk, or firmware.kernel",
+        ),
+    )
+
+    @property
+    def interfaces(self) -> tuple[NetworkInterface, ...]:
+        """The NICs asked for, with the default one where `networks` was left out."""
+        if self.networks is None:
+            return (NetworkInterface(name="default", network_name="default"),)
+        return self.networks
+
+
+class ClaimedInterface(Model):
+    """Addresses that the operator allocated to a NIC."""
+
+    name: str
+    network_name: str
+    mac_address: str
+    ip_addresses: tuple[str, ...] = ()
+    """With prefix length, for example 10.1.1.5/24. Empty: the network's own IPAM decides."""
+
+
+class ClaimedPool(Model):
+    """Storage claimed in one pool."""
+
+    name: str
+    size: Quantity
+
+
+class Claim(Model):
+    """What a binding takes from its node. Written by the operator together with `nodeName`."""
+
+    id: str
+    """Fresh for each binding; the agent's answers name it."""
+    epoch: int
+    """`leaseTransitions` of the leader's Lease when it decided."""
+    cpu: Quantity
+    memory: Quantity
+    """The guest's memory and QEMU's overhead."""
+    storage: Quantity
+    pools: Annotated[tuple[ClaimedPool, ...], ListMap(("name",))] = ()
+    interfaces: Annotated[tuple[ClaimedInterface, ...], ListMap(("name",))] = ()
+    sealed_user_data: str | None = None
+    """User-data from a Secret, as a libsodium sealed box to the node's public key, in base64."""
+
+
+class InterfaceStatus(Model):
+    """A NIC as observed on the node."""
+
+    name: str
+    network_name: str = ""
+    device: str = ""
+    """The tap in the node's network namespace."""
+    sandbox: str = ""
+    """The network namespace that the CNI plugins configured."""
+    mac_address: str = ""
+    ip_addresses: tuple[str, ...] = ()
+    """Without prefix length."""
+
+
+class DiskStatus(Model):
+    """A disk as observed on the node."""
+
+    name: str
+    target: str = ""
+    capacity: Quantity = "0"
+    source: str = ""
+    digest: str = ""
+    """Checksum of the image that the disk was born from."""
+
+
+class VirtualMachineStatus(Model):
+    """Where the VM was bound and what was observed."""
+
+    node_name: str | None = None
+    """The binding."""
+    claim: Claim | None = None
+    admitted_claim: str | None = None
+    refused_claim: str | None = None
+    released_claim: str | None = None
+    phase: Phase | None = None
+    interfaces: Annotated[tuple[InterfaceStatus, ...], ListMap(("name",))] = ()
+    disks: Annotated[tuple[DiskStatus, ...], ListMap(("name",))] = ()
+    domain_uuid: str | None = Field(default=None, alias="domainUUID")
+    machine_type: str | None = None
+    started_at: datetime | None = None
+    restart_count: int | None = None
+    observed_generation: int | None = None
+    conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
+
+    def condition(self, kind: str) -> Condition | None:
+        """The condition of this type, if there is one."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+class VirtualMachine(Resource):
+    """A virtual machine: the operator gives it a berth on a node, the node's agent runs it."""
+
+    kind: str = "VirtualMachine"
+    spec: VirtualMachineSpec
+    status: VirtualMachineStatus = Field(default_factory=VirtualMachineStatus)
+
+    rules = (
+        Cel(
+            "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            "the name becomes the guest's host name: at most 63 of a-z, 0-9 and '-', without a dot",
+        ),
+    )
