@@ -1,0 +1,1 @@
+"""Observe, plan, act: how a VM on this node comes to be what its object says."""

@@ -1,0 +1,182 @@
+"""The agent's part of a VM's status, as a pure function of what was asked, seen, answered and gone wrong.
+
+The whole part is made each time and written only where it differs from what the object already says, so an unchanged
+VM causes no writes. A condition's transition time moves only when its status does.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeVar
+
+from berth_agent.reconcile.plan.desired import Desired, Goal
+from berth_agent.reconcile.plan.observed import Observed, ObservedInterface, Power
+from berth_agent.reconcile.plan.steps import (
+    AdmitClaim,
+    AttachInterface,
+    CreateDisk,
+    DefineDomain,
+    StartDomain,
+    Step,
+    WriteSeed,
+)
+from berth_api.objects import Condition
+from berth_api.quantities import from_bytes
+from berth_api.virtualmachines import DiskStatus, InterfaceStatus, Phase, VirtualMachine, VirtualMachineStatus
+
+MAX_MESSAGE = 2048
+"""Characters of a condition's message: an error may quote what a hostile image or server sent."""
+
+_Seen = TypeVar("_Seen")
+_DISK_STEPS = (CreateDisk, WriteSeed)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step that did not succeed."""
+
+    step: Step
+    reason: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the agent says of the claim, and what it did in this round that cannot be seen afterwards."""
+
+    admitted: str | None = None
+    refused: str | None = None
+    released: str | None = None
+    refusal: str = ""
+    started: bool = False
+    """The domain was started in this round."""
+    preparing: str = ""
+    """What is under way, in words."""
+
+
+def status_of(
+    vm: VirtualMachine, desired: Desired, observed: Observed, answers: Answers, failure: Failure | None, now: datetime
+) -> dict[str, Any]:
+    """The agent's status of a VM that is bound here, as the API server takes it."""
+    previous = vm.status
+    fresh_start = answers.started or (observed.power.is_active and previous.started_at is None)
+    restarts = previous.restart_count or 0
+    status = VirtualMachineStatus(
+        admitted_claim=answers.admitted,
+        refused_claim=answers.refused,
+        released_claim=answers.released,
+        phase=phase_of(desired, observed, answers, failure),
+        interfaces=tuple(_interface(nic) for nic in _in_order(desired.interface_names, observed.interfaces)),
+        disks=tuple(
+            DiskStatus(
+                name=disk.name, target="", capacity=from_bytes(disk.capacity), source=disk.path, digest=disk.digest
+            )
+            for disk in _in_order(desired.disk_names, observed.disks)
+        ),
+        domain_uuid=observed.domain_uuid,
+        machine_type=observed.machine_type or previous.machine_type,
+        started_at=now if fresh_start else previous.started_at,
+        restart_count=restarts + 1 if fresh_start and previous.started_at is not None else previous.restart_count,
+        observed_generation=vm.metadata.generation,
+        conditions=_conditions(vm, desired, observed, answers, failure, now),
+    )
+    return {name: value for name, value in status.to_api().items() if value not in ([], None)}
+
+
+def phase_of(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> Phase:
+    """The VM in one word; the first that fits."""
+    if desired.goal in (Goal.REMOVE, Goal.PURGE):
+        return "Terminating"
+    if observed.power.is_active:
+        if desired.goal is Goal.STOP or observed.power is Power.STOPPING:
+            return "Stopping"
+        return "Paused" if observed.power is Power.PAUSED else "Running"
+    if desired.goal is Goal.STOP:
+        return "Stopped"
+    if failure is not None and not failure.retryable:
+        return "Failed"
+    return "Starting" if answers.admitted else "Scheduled"
+
+
+def _in_order(names: Iterable[str], found: Mapping[str, _Seen]) -> Iterable[_Seen]:
+    return (found[name] for name in names if name in found)
+
+
+def _interface(nic: ObservedInterface) -> InterfaceStatus:
+    return InterfaceStatus(
+        name=nic.name,
+        network_name=nic.network_name,
+        device=nic.device,
+        sandbox=nic.sandbox,
+        mac_address=nic.mac_address,
+        ip_addresses=tuple(address.split("/")[0] for address in nic.ip_addresses),
+    )
+
+
+@dataclass(frozen=True)
+class _Aspect:
+    type: str
+    status: Literal["True", "False"]
+    reason: str
+    message: str = ""
+
+
+def _conditions(
+    vm: VirtualMachine, desired: Desired, observed: Observed, answers: Answers, failure: Failure | None, now: datetime
+) -> tuple[Condition, ...]:
+    phase = phase_of(desired, observed, answers, failure)
+    aspects = [
+        _disks(desired, observed, answers, failure),
+        _networks(desired, observed, answers, failure),
+        _ready(phase, answers, failure),
+    ]
+    if observed.power is Power.PAUSED:
+        aspects.append(_Aspect("Paused", "True", "PausedByUser" if desired.goal is Goal.PAUSE else "PausedOnNode"))
+    if observed.guest_agent_connected:
+        aspects.append(_Aspect("GuestAgentConnected", "True", "AgentConnected"))
+    return tuple(_dated(vm, aspect, now) for aspect in aspects)
+
+
+def _dated(vm: VirtualMachine, aspect: _Aspect, now: datetime) -> Condition:
+    before = vm.status.condition(aspect.type)
+    same = before is not None and before.status == aspect.status
+    return Condition(
+        type=aspect.type,
+        status=aspect.status,
+        reason=aspect.reason,
+        message=aspect.message[:MAX_MESSAGE],
+        last_transition_time=before.last_transition_time if before is not None and same else now,
+        observed_generation=vm.metadata.generation,
+    )
+
+
+def _disks(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> _Aspect:
+    if failure is not None and isinstance(failure.step, _DISK_STEPS):
+        return _Aspect("DisksReady", "False", failure.reason, failure.message)
+    missing = [name for name in desired.disk_names if name not in observed.disks]
+    if missing:
+        return _Aspect("DisksReady", "False", "Preparing", answers.preparing)
+    return _Aspect("DisksReady", "True", "DisksReady")
+
+
+def _networks(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> _Aspect:
+    if failure is not None and isinstance(failure.step, AttachInterface):
+        return _Aspect("NetworkReady", "False", failure.reason, f"interface {failure.step.name}: {failure.message}")
+    for name in desired.interface_names:
+        nic = observed.interfaces.get(name)
+        if nic is None:
+            return _Aspect("NetworkReady", "False", "Preparing", answers.preparing)
+        if not nic.intact:
+            return _Aspect("NetworkReady", "False", "AttachmentBroken", f"interface {name}: {nic.problem}")
+    return _Aspect("NetworkReady", "True", "InterfacesAttached")
+
+
+def _ready(phase: Phase, answers: Answers, failure: Failure | None) -> _Aspect:
+    if phase == "Running":
+        return _Aspect("Ready", "True", "GuestRunning")
+    if answers.refused:
+        return _Aspect("Ready", "False", "ClaimRefused", answers.refusal)
+    if failure is not None and not isinstance(failure.step, AdmitClaim):
+        return _Aspect("Ready", "False", failure.reason, failure.message)
+    return _Aspect("Ready", "False", f"Guest{phase}" if phase in ("Paused", "Stopped", "Stopping") else phase)

@@ -1,0 +1,104 @@
+"""The steps that a plan is made of. Each is idempotent: done twice, or killed halfway and done again, it ends the same.
+
+A new step is a class here, a function in `reconcile/steps/`, and an entry in that package's table.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do about a VM."""
+
+    deadline: ClassVar[float] = 30.0
+    """Seconds after which the step is given up, to be tried again."""
+
+
+@dataclass(frozen=True)
+class AdmitClaim(Step):
+    """Check the claim against what the node really has, and answer."""
+
+
+@dataclass(frozen=True)
+class CreateDisk(Step):
+    """Fetch the disk's image if it has one, and make the disk."""
+
+    name: str
+    deadline: ClassVar[float] = 6 * 3600.0
+
+
+@dataclass(frozen=True)
+class AttachInterface(Step):
+    """Run the network's plugins and make the tap; repair what is broken."""
+
+    name: str
+    deadline: ClassVar[float] = 180.0
+
+
+@dataclass(frozen=True)
+class WriteSeed(Step):
+    """Write the cloud-init seed."""
+
+
+@dataclass(frozen=True)
+class DefineDomain(Step):
+    """Define the domain from the object as it is now."""
+
+
+@dataclass(frozen=True)
+class StartDomain(Step):
+    """Start the domain, with its CPUs stopped if `paused`."""
+
+    paused: bool = False
+    deadline: ClassVar[float] = 60.0
+
+
+@dataclass(frozen=True)
+class ResumeDomain(Step):
+    """Let a paused guest go on."""
+
+
+@dataclass(frozen=True)
+class SuspendDomain(Step):
+    """Stop the guest's CPUs."""
+
+
+@dataclass(frozen=True)
+class ShutdownDomain(Step):
+    """Press the guest's power button. Repeated, because a booting guest ignores it."""
+
+
+@dataclass(frozen=True)
+class DestroyDomain(Step):
+    """Pull the plug."""
+
+    deadline: ClassVar[float] = 60.0
+
+
+@dataclass(frozen=True)
+class UndefineDomain(Step):
+    """Forget the domain."""
+
+
+@dataclass(frozen=True)
+class DetachInterface(Step):
+    """Take the tap and the sandbox down, running the plugins' DEL."""
+
+    name: str
+    deadline: ClassVar[float] = 180.0
+
+
+@dataclass(frozen=True)
+class DeleteSeed(Step):
+    """Remove the cloud-init seed."""
+
+
+@dataclass(frozen=True)
+class DeleteDisks(Step):
+    """Remove the disks that die with the VM, and its console's log."""
+
+
+@dataclass(frozen=True)
+class ReleaseClaim(Step):
+    """Say that nothing is left, so that the operator may free the claim."""
