@@ -15,8 +15,6 @@ from berth_agent.reconcile.plan.steps import (
     AdmitClaim,
     AttachInterface,
     CreateDisk,
-    DefineDomain,
-    StartDomain,
     Step,
     WriteSeed,
 )
@@ -55,10 +53,20 @@ class Answers:
     """What is under way, in words."""
 
 
-def status_of(
-    vm: VirtualMachine, desired: Desired, observed: Observed, answers: Answers, failure: Failure | None, now: datetime
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Situation:
+    """All that a status is made from."""
+
+    vm: VirtualMachine
+    desired: Desired
+    observed: Observed
+    answers: Answers = Answers()
+    failure: Failure | None = None
+
+
+def status_of(situation: Situation, now: datetime) -> dict[str, Any]:
     """The agent's status of a VM that is bound here, as the API server takes it."""
+    vm, desired, observed, answers = situation.vm, situation.desired, situation.observed, situation.answers
     previous = vm.status
     fresh_start = answers.started or (observed.power.is_active and previous.started_at is None)
     restarts = previous.restart_count or 0
@@ -66,7 +74,7 @@ def status_of(
         admitted_claim=answers.admitted,
         refused_claim=answers.refused,
         released_claim=answers.released,
-        phase=phase_of(desired, observed, answers, failure),
+        phase=phase_of(situation),
         interfaces=tuple(_interface(nic) for nic in _in_order(desired.interface_names, observed.interfaces)),
         disks=tuple(
             DiskStatus(
@@ -79,13 +87,14 @@ def status_of(
         started_at=now if fresh_start else previous.started_at,
         restart_count=restarts + 1 if fresh_start and previous.started_at is not None else previous.restart_count,
         observed_generation=vm.metadata.generation,
-        conditions=_conditions(vm, desired, observed, answers, failure, now),
+        conditions=_conditions(situation, now),
     )
     return {name: value for name, value in status.to_api().items() if value not in ([], None)}
 
 
-def phase_of(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> Phase:
+def phase_of(situation: Situation) -> Phase:
     """The VM in one word; the first that fits."""
+    desired, observed, failure = situation.desired, situation.observed, situation.failure
     if desired.goal in (Goal.REMOVE, Goal.PURGE):
         return "Terminating"
     if observed.power.is_active:
@@ -96,7 +105,7 @@ def phase_of(desired: Desired, observed: Observed, answers: Answers, failure: Fa
         return "Stopped"
     if failure is not None and not failure.retryable:
         return "Failed"
-    return "Starting" if answers.admitted else "Scheduled"
+    return "Starting" if situation.answers.admitted else "Scheduled"
 
 
 def _in_order(names: Iterable[str], found: Mapping[str, _Seen]) -> Iterable[_Seen]:
@@ -122,20 +131,14 @@ class _Aspect:
     message: str = ""
 
 
-def _conditions(
-    vm: VirtualMachine, desired: Desired, observed: Observed, answers: Answers, failure: Failure | None, now: datetime
-) -> tuple[Condition, ...]:
-    phase = phase_of(desired, observed, answers, failure)
-    aspects = [
-        _disks(desired, observed, answers, failure),
-        _networks(desired, observed, answers, failure),
-        _ready(phase, answers, failure),
-    ]
+def _conditions(situation: Situation, now: datetime) -> tuple[Condition, ...]:
+    desired, observed = situation.desired, situation.observed
+    aspects = [_disks(situation), _networks(situation), _ready(situation)]
     if observed.power is Power.PAUSED:
         aspects.append(_Aspect("Paused", "True", "PausedByUser" if desired.goal is Goal.PAUSE else "PausedOnNode"))
     if observed.guest_agent_connected:
         aspects.append(_Aspect("GuestAgentConnected", "True", "AgentConnected"))
-    return tuple(_dated(vm, aspect, now) for aspect in aspects)
+    return tuple(_dated(situation.vm, aspect, now) for aspect in aspects)
 
 
 def _dated(vm: VirtualMachine, aspect: _Aspect, now: datetime) -> Condition:
@@ -151,28 +154,31 @@ def _dated(vm: VirtualMachine, aspect: _Aspect, now: datetime) -> Condition:
     )
 
 
-def _disks(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> _Aspect:
+def _disks(situation: Situation) -> _Aspect:
+    failure = situation.failure
     if failure is not None and isinstance(failure.step, _DISK_STEPS):
         return _Aspect("DisksReady", "False", failure.reason, failure.message)
-    missing = [name for name in desired.disk_names if name not in observed.disks]
+    missing = [name for name in situation.desired.disk_names if name not in situation.observed.disks]
     if missing:
-        return _Aspect("DisksReady", "False", "Preparing", answers.preparing)
+        return _Aspect("DisksReady", "False", "Preparing", situation.answers.preparing)
     return _Aspect("DisksReady", "True", "DisksReady")
 
 
-def _networks(desired: Desired, observed: Observed, answers: Answers, failure: Failure | None) -> _Aspect:
+def _networks(situation: Situation) -> _Aspect:
+    failure = situation.failure
     if failure is not None and isinstance(failure.step, AttachInterface):
         return _Aspect("NetworkReady", "False", failure.reason, f"interface {failure.step.name}: {failure.message}")
-    for name in desired.interface_names:
-        nic = observed.interfaces.get(name)
+    for name in situation.desired.interface_names:
+        nic = situation.observed.interfaces.get(name)
         if nic is None:
-            return _Aspect("NetworkReady", "False", "Preparing", answers.preparing)
+            return _Aspect("NetworkReady", "False", "Preparing", situation.answers.preparing)
         if not nic.intact:
             return _Aspect("NetworkReady", "False", "AttachmentBroken", f"interface {name}: {nic.problem}")
     return _Aspect("NetworkReady", "True", "InterfacesAttached")
 
 
-def _ready(phase: Phase, answers: Answers, failure: Failure | None) -> _Aspect:
+def _ready(situation: Situation) -> _Aspect:
+    phase, answers, failure = phase_of(situation), situation.answers, situation.failure
     if phase == "Running":
         return _Aspect("Ready", "True", "GuestRunning")
     if answers.refused:
