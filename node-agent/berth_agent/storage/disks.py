@@ -1,0 +1,280 @@
+"""The disks that live and die with their VMs: qcow2 files in a pool's directory, blank or on a cached image.
+
+The races it faces: a crash between any two steps, the same disk asked for twice, a delete while it is being made, and
+on a shared pool a second node. So a disk is made beside its place and linked into it, which fails where something is
+there already: no disk that a guest has written to is ever replaced. The guest's own header is read by us, never probed.
+"""
+
+import asyncio
+import errno
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import structlog
+
+from berth_agent.storage import qcow2
+from berth_agent.storage.disk_names import check_uid, disk_file, parse_disk_file
+from berth_agent.storage.durable_files import sync_directory, sync_file
+from berth_agent.storage.errors import (
+    DiskMismatch,
+    DiskSmallerThanImage,
+    ImageNotFound,
+    ImageRejected,
+    InvalidSource,
+    PoolUnavailable,
+)
+from berth_agent.storage.image_tool import ImageTool
+from berth_agent.storage.pools import Pools
+from berth_agent.storage.settings import ImageLimits
+from berth_agent.storage.sources import CachedImage, Digest, ImageFormat
+from berth_agent.storage.threads import run_in_thread
+
+_LOG = structlog.get_logger(__name__)
+
+_SECTOR = 512
+_TEMPORARY_PREFIX = ".making-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disk:
+    """A disk that is there.
+
+    Attributes:
+        path: the file.
+        capacity: what the guest sees, in bytes.
+        format: what QEMU is to be told; never probed.
+        backing_digest: ``sha256:<hex>`` of the image below, None for a blank disk.
+        backing_path: the image's file, None for a blank disk; the domain states the whole chain.
+        backing_format: its format.
+    """
+
+    path: Path
+    capacity: int
+    format: ImageFormat = ImageFormat.QCOW2
+    backing_digest: str | None = None
+    backing_path: Path | None = None
+    backing_format: ImageFormat | None = None
+
+
+class Disks:
+    """The VMs' own disks on this node."""
+
+    def __init__(self, pools: Pools, *, limits: ImageLimits | None = None) -> None:
+        self._pools = pools
+        self._tool = ImageTool(limits or ImageLimits())
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # as long as anybody holds or waits
+
+    async def ensure_disk(
+        self, *, vm_uid: str, disk_name: str, pool_name: str, size: int, image: CachedImage | None = None
+    ) -> Disk:
+        """Return the disk, making it if it is not there.
+
+        Args:
+            vm_uid: the VM's UID; with `disk_name` it makes the file name.
+            disk_name: an RFC 1123 label.
+            pool_name: a pool of this node.
+            size: in bytes, rounded up to a sector.
+            image: what it is born from; None for a blank disk.
+
+        Raises:
+            InvalidName: one of the names could not be part of a file name.
+            PoolUnavailable: the pool is not here.
+            DiskSmallerThanImage: the image does not fit.
+            DiskMismatch: there is such a disk, of another size or on another image.
+            ImageNotFound: the cached image is gone meanwhile; ensure it again.
+            ImageToolFailed: qemu-img failed.
+        """
+        name = disk_file(vm_uid, disk_name)
+        wanted = _wanted(self._pools.directory_of(pool_name) / name, disk_name, size, image)
+        async with self._lock_of(vm_uid):
+            existing = await run_in_thread(_read_disk, wanted.path)
+            if existing is None:
+                await self._make(wanted)
+                existing = await run_in_thread(_read_disk, wanted.path)
+            _refuse_other(existing, wanted, disk_name)
+            return wanted
+
+    async def delete_disks(self, vm_uid: str) -> int:
+        """Delete all disks of the VM in all pools, and what a crash left of them; return how many there were.
+
+        Raises:
+            InvalidName: the UID is none.
+            PoolUnavailable: a pool cannot be looked into: it may still hold one.
+        """
+        check_uid(vm_uid)
+        async with self._lock_of(vm_uid):
+            deleted = 0
+            for pool in sorted(self._pools.names()):
+                deleted += await run_in_thread(_delete_in, self._pools.directory_of(pool), vm_uid)
+        return deleted
+
+    async def observe(self) -> Mapping[str, frozenset[str]]:
+        """Which VMs, by UID, have which disks here: one directory scan per pool.
+
+        What a crash left unfinished counts as a disk: its VM has something to delete. On a shared pool other nodes'
+        VMs are among them.
+        """
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for pool in sorted(self._pools.names()):
+            for uid, name in await run_in_thread(_scan, self._pools.directory_of(pool)):
+                found[uid].add(name)
+        return {uid: frozenset(names) for uid, names in found.items()}
+
+    async def backing_digests(self) -> frozenset[str]:
+        """The digests of all images that disks here stand on: what the image cache must keep."""
+        digests: set[str] = set()
+        for pool in sorted(self._pools.names()):
+            digests |= await run_in_thread(_backing_digests, self._pools.directory_of(pool))
+        return frozenset(digests)
+
+    async def _make(self, wanted: Disk) -> None:
+        temporary = wanted.path.with_name(_TEMPORARY_PREFIX + wanted.path.name)
+        await run_in_thread(_prepare, temporary, wanted.backing_path)
+        backing = None
+        if wanted.backing_path is not None and wanted.backing_format is not None:
+            backing = (wanted.backing_path, wanted.backing_format)
+        try:
+            await self._tool.create_overlay(temporary, size=wanted.capacity, backing=backing)
+            await run_in_thread(_put_in_place, temporary, wanted.path)
+        finally:
+            await run_in_thread(temporary.unlink, missing_ok=True)
+
+    def _lock_of(self, vm_uid: str) -> asyncio.Lock:
+        """One at a time per VM: a delete waits for the making to end, and finds all of it."""
+        return self._locks.setdefault(vm_uid, asyncio.Lock())
+
+
+def _wanted(path: Path, disk_name: str, size: int, image: CachedImage | None) -> Disk:
+    if size <= 0:
+        raise InvalidSource(f"disk {disk_name} has a size of {size} bytes: give it at least {_SECTOR}")
+    capacity = -(-size // _SECTOR) * _SECTOR
+    if image is None:
+        return Disk(path=path, capacity=capacity)
+    if capacity < image.virtual_size:
+        raise DiskSmallerThanImage(disk=disk_name, size=size, virtual_size=image.virtual_size)
+    return Disk(
+        path=path,
+        capacity=capacity,
+        backing_digest=image.digest,
+        backing_path=image.path,
+        backing_format=image.format,
+    )
+
+
+def _refuse_other(existing: Disk | None, wanted: Disk, disk_name: str) -> None:
+    if existing == wanted:
+        return
+    if existing is None:
+        raise DiskMismatch(f"disk {disk_name} vanished while it was being made")
+    if existing.capacity != wanted.capacity:
+        difference = f"it has {existing.capacity} bytes, not {wanted.capacity}"
+    else:
+        difference = f"it stands on {existing.backing_digest or 'nothing'}, not on {wanted.backing_digest or 'nothing'}"
+        if existing.backing_digest == wanted.backing_digest:
+            difference = f"its image is expected at {existing.backing_path}, not at {wanted.backing_path}"
+    raise DiskMismatch(
+        f"disk {disk_name} exists and is another one: {difference}; it is left as it is: set the spec back, or delete "
+        f"the VirtualMachine to start over"
+    )
+
+
+def _read_disk(path: Path) -> Disk | None:
+    """Read what is there from its own header; None if nothing is."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DiskMismatch(f"{path.name} cannot be read as a disk: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DiskMismatch(f"{path.name} is not a regular file")
+        try:
+            header = qcow2.parse(file.read(qcow2.HEADER_BYTES))
+        except ImageRejected as error:
+            raise DiskMismatch(f"{path.name} is not a disk of ours: {error}") from error
+    return _disk_of(path, header)
+
+
+def _disk_of(path: Path, header: qcow2.Qcow2Header) -> Disk:
+    if header.backing_file is None:
+        return Disk(path=path, capacity=header.virtual_size)
+    backing = Path(os.fsdecode(header.backing_file))
+    digest = Digest.from_directory_name(backing.parent.name)
+    try:
+        backing_format = ImageFormat(header.backing_format or "")
+    except ValueError as error:
+        raise DiskMismatch(f"{path.name} names its image's format as {header.backing_format!r}") from error
+    if digest is None:
+        raise DiskMismatch(f"{path.name} stands on something that is not a cached image")
+    return Disk(
+        path=path,
+        capacity=header.virtual_size,
+        backing_digest=str(digest),
+        backing_path=backing,
+        backing_format=backing_format,
+    )
+
+
+def _prepare(temporary: Path, backing: Path | None) -> None:
+    if not temporary.parent.is_dir():
+        raise PoolUnavailable(f"the pool's directory {temporary.parent} is not there: is its file system mounted?")
+    temporary.unlink(missing_ok=True)
+    if backing is not None and not backing.is_file():
+        raise ImageNotFound(f"the image {backing.parent.name} is not in this node's cache any more")
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    sync_file(temporary)
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        _LOG.warning("a disk appeared while it was being made; it is kept", disk=final.name)
+    temporary.unlink()
+    sync_directory(final.parent)
+
+
+def _entries(directory: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(directory))
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.EIO}:
+            raise PoolUnavailable(f"the pool's directory {directory} cannot be read: {error.strerror}") from error
+        raise
+
+
+def _scan(directory: Path) -> list[tuple[str, str]]:
+    parsed = (parse_disk_file(name.removeprefix(_TEMPORARY_PREFIX)) for name in _entries(directory))
+    return [found for found in parsed if found is not None]
+
+
+def _delete_in(directory: Path, vm_uid: str) -> int:
+    deleted = 0
+    for name in _entries(directory):
+        parsed = parse_disk_file(name.removeprefix(_TEMPORARY_PREFIX))
+        if parsed is not None and parsed[0] == vm_uid:
+            (directory / name).unlink(missing_ok=True)
+            deleted += not name.startswith(_TEMPORARY_PREFIX)
+    if deleted:
+        sync_directory(directory)
+    return deleted
+
+
+def _backing_digests(directory: Path) -> set[str]:
+    digests: set[str] = set()
+    for name in _entries(directory):
+        if parse_disk_file(name) is None:
+            continue
+        try:
+            disk = _read_disk(directory / name)
+        except DiskMismatch as error:
+            _LOG.warning("a disk cannot be read; no image is kept for it", disk=name, error=str(error))
+            continue
+        if disk is not None and disk.backing_digest is not None:
+            digests.add(disk.backing_digest)
+    return digests
