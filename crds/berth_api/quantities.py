@@ -12,10 +12,12 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, WithJsonSchema
 
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
-_QUANTITY = regex(r"^([+-]?(?:\d+\.?\d*|\.\d+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?\d+))?$")
+_QUANTITY = regex(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?")
 _MAX_DIGITS = 64
-_BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
-_DECIMAL = {
+_MAX = Decimal(2**63 - 1)
+"""Kubernetes keeps larger amounts as this one; we refuse them, for no sum may overflow."""
+_BINARY: dict[str, int] = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
+_DECIMAL: dict[str, Decimal] = {
     letter: Decimal(10) ** power for letter, power in zip("numkMGTPE", (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)
 }
 
@@ -28,19 +30,18 @@ def parse(text: str | float) -> Decimal:
     """Read a quantity such as `1500m`, `2Gi` or `1e3` into its exact value.
 
     Raises:
-        QuantityError: the text is not a quantity.
+        QuantityError: the text is not a quantity, or one beyond 2^63-1.
     """
     plain = str(text)
-    match = _QUANTITY.match(plain) if len(plain) <= _MAX_DIGITS else None
+    match = _QUANTITY.fullmatch(plain) if len(plain) <= _MAX_DIGITS else None
     if match is None:
         raise QuantityError(f"{plain[:_MAX_DIGITS]!r} is not a quantity; write for example 500m, 2 or 4Gi")
     number, binary, decimal, exponent = match.groups()
-    value = Decimal(number)
-    if binary:
-        return value * _BINARY[binary]
-    if decimal:
-        return value * _DECIMAL[decimal]
-    return value.scaleb(int(exponent)) if exponent else value
+    scale = _BINARY[binary] if binary else _DECIMAL[decimal] if decimal else Decimal(10) ** int(exponent or 0)
+    value = Decimal(number) * scale
+    if abs(value) > _MAX:
+        raise QuantityError(f"{plain!r} is too large; the largest quantity is 2^63-1")
+    return value
 
 
 def to_bytes(text: str | float) -> int:

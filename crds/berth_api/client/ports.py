@@ -1,0 +1,68 @@
+"""The port through which operator and agent see the API server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from berth_api.kinds import Kind
+
+
+@dataclass(frozen=True)
+class ObjectList:
+    """A complete list, as of one resource version."""
+
+    items: Sequence[dict[str, Any]]
+    resource_version: str
+
+
+class Api(Protocol):
+    """Reads and writes objects as plain JSON. Every method raises `ApiError` or one of its kinds, and nothing else."""
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> dict[str, Any]:
+        """The object; `NotFound` if there is none."""
+        ...
+
+    async def list(
+        self, kind: Kind, namespace: str = "", *, field_selector: str = "", label_selector: str = ""
+    ) -> ObjectList:
+        """All objects of the kind, of all namespaces where none is given. Complete, or it raises."""
+        ...
+
+    async def create(self, kind: Kind, body: dict[str, Any], namespace: str = "") -> dict[str, Any]:
+        """Make an object; `AlreadyExists` if there is one. `apiVersion` and `kind` are filled in."""
+        ...
+
+    async def apply(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str,
+        body: dict[str, Any],
+        *,
+        field_manager: str,
+        subresource: str = "",
+        resource_version: str | None = None,
+    ) -> dict[str, Any]:
+        """Server-side apply, forced: `body` is everything that `field_manager` wants to own here.
+
+        What this manager applied earlier and leaves out now is removed, unless another manager owns it too.
+        `apiVersion`, `kind` and `metadata.name` are filled in. A `metadata.uid` in the body, or `resource_version`,
+        are preconditions: `Conflict` where they do not hold.
+        """
+        ...
+
+    async def patch_json(
+        self, kind: Kind, name: str, namespace: str, operations: Sequence[dict[str, Any]], *, subresource: str = ""
+    ) -> dict[str, Any]:
+        """JSON Patch (RFC 6902); `Invalid` where a `test` operation fails or a path is not there."""
+        ...
+
+    async def update(
+        self, kind: Kind, name: str, namespace: str, body: dict[str, Any], subresource: str = ""
+    ) -> dict[str, Any]:
+        """Replace the whole object; `Conflict` where the body's `metadata.resourceVersion` is not the current one."""
+        ...
+
+    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
+        """Ask for deletion; `Conflict` where `uid` is given and is not the object's."""
+        ...

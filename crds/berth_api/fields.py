@@ -1,0 +1,14 @@
+"""Names that both halves write into objects: two sides that spell one of them differently would fight in silence."""
+
+from berth_api.objects import GROUP
+
+OPERATOR = "berth-operator"
+"""Field manager of the operator's server-side applies, and the name of its Lease and its service account."""
+AGENT = "berth-agent"
+"""Field manager of every node agent's server-side applies, and the name of their service account."""
+FINALIZER = f"{GROUP}/vm"
+"""Keeps a VirtualMachine until its claim is released. An admission policy sets it, the operator drops it."""
+SYSTEM_NAMESPACE = "berth-system"
+"""Default namespace of Berth's own objects: Leases, service accounts."""
+CONDITION_SCHEDULED = "Scheduled"
+"""The one condition of a VirtualMachine that is the operator's."""
