@@ -23,7 +23,7 @@ Work = Callable[[K], Awaitable[float | None]]
 
 
 class WorkQueue(Generic[K]):
-    """Works on keys with `workers` at a time. `first_retry` and `last_retry` bound the wait after a failure, in seconds."""
+    """Works on keys, `workers` at a time. `first_retry` and `last_retry` bound the wait after a failure, in seconds."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class WorkQueue(Generic[K]):
     async def _work_on(self, key: K) -> None:
         try:
             again_after = await self._work(key)
-        except Exception as error:  # noqa: BLE001  # the outermost layer: whatever failed is logged and tried again
+        except Exception as error:  # the outermost layer: whatever failed is logged and tried again
             wait = self._retry_wait(key)
             log.warning("work failed", queue=self._name, key=str(key), retry_after=round(wait, 2), exc_info=error)
             self.add_after(key, wait)
