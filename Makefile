@@ -1,0 +1,64 @@
+# Everything that is done with this project, on a Debian 12 machine with Python >= 3.11 and Go. What else it takes is
+# installed by dev/bootstrap.sh, which every target runs first and which does nothing when nothing is missing.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+CLUSTER ?= berth
+NODES ?= 2
+OPERATOR ?= 1
+AGENT ?= 1
+SCHEDULER ?= 0
+ACCELERATOR ?= tcg
+BACKEND ?= auto
+BENCH ?= boot
+TESTS ?= tests
+
+BIN := .venv/bin
+DEV := $(BIN)/python -m berth_dev
+
+.PHONY: help bootstrap up down status images demo generate verify lint test test-unit bench
+
+help: ## Show this
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo 'Variables: CLUSTER=name NODES=2 OPERATOR=1 AGENT=1 SCHEDULER=0 ACCELERATOR=tcg|kvm|auto BACKEND=auto|process|kind'
+	@echo '           BENCH=boot TESTS=tests/unit'
+
+bootstrap: ## Install what is missing, and make .venv
+	@dev/bootstrap.sh
+
+up: bootstrap ## Make a cluster (CLUSTER, NODES, OPERATOR, AGENT)
+	@$(DEV) up --cluster $(CLUSTER) --nodes $(NODES) --operator $(OPERATOR) --agent $(AGENT) --scheduler $(SCHEDULER) \
+	  --accelerator $(ACCELERATOR) --backend $(BACKEND)
+
+down: bootstrap ## Leave nothing of the cluster behind
+	@$(DEV) down --cluster $(CLUSTER)
+
+status: bootstrap ## Show what runs and where its logs are
+	@$(DEV) status
+
+images: bootstrap ## Build the guest images
+	@$(DEV) images
+
+demo: bootstrap ## From nothing to three guests that answer
+	@$(DEV) demo
+
+generate: bootstrap ## Write crds/*.yaml from the models
+	@$(BIN)/python -m berth_api.generate
+
+verify: bootstrap ## Fail if crds/*.yaml are not what the models say
+	@$(BIN)/python -m berth_api.generate --check
+
+lint: bootstrap ## Style, types and the law of layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint verify ## Every test; a test that is skipped is a test that fails
+	$(BIN)/pytest -p no:cacheprovider --fail-on-skip $(TESTS)
+
+test-unit: bootstrap ## The tests that need nothing but Python
+	$(BIN)/pytest tests/unit
+
+bench: bootstrap ## Run one benchmark (BENCH), its peers in the same run
+	@$(BIN)/python benchmarks/$(BENCH).py

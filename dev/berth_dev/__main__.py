@@ -1,0 +1,165 @@
+"""The command line: `python -m berth_dev up|down|status|images|exec|logs|env|demo`."""
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+
+from berth_dev import images, startup, states, statuses, teardown
+from berth_dev.caches import cache_root
+from berth_dev.clusters import Cluster
+from berth_dev.errors import DevError
+from berth_dev.progress import timed_lines
+from berth_dev.states import Options
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its arguments."""
+    main = argparse.ArgumentParser(prog="python -m berth_dev", description="A whole cluster on one machine.")
+    commands = main.add_subparsers(dest="command", required=True)
+
+    up = commands.add_parser("up", help="make a cluster and wait until it is ready")
+    _add_cluster(up)
+    up.add_argument("--nodes", type=int, default=2, metavar="N", help="how many nodes (2)")
+    up.add_argument("--operator", type=_switch, default=True, metavar="0|1", help="run the operator (1)")
+    up.add_argument("--agent", type=_switch, default=True, metavar="0|1", help="run an agent on each node (1)")
+    up.add_argument("--scheduler", type=_switch, default=False, metavar="0|1", help="run kube-scheduler (0)")
+    up.add_argument("--durable-etcd", type=_switch, default=False, metavar="0|1", help="let etcd sync to disk (0)")
+    up.add_argument("--accelerator", default="tcg", choices=["auto", "kvm", "tcg"], help="how guests run (tcg)")
+    up.add_argument(
+        "--backend", default="auto", choices=["auto", "process", "kind"], help="what nodes are made of (auto)"
+    )
+
+    _add_cluster(commands.add_parser("down", help="leave nothing of a cluster behind"))
+    status = commands.add_parser("status", help="show what runs and where its logs are")
+    status.add_argument("--cluster", default=None, metavar="NAME", help="only this cluster")
+    commands.add_parser("images", help="build the guest images, and print where they are")
+    _add_cluster(commands.add_parser("env", help="print the line that points kubectl at a cluster"))
+
+    logs = commands.add_parser("logs", help="print the log of a part")
+    _add_cluster(logs)
+    logs.add_argument("part", help="as `status` names it")
+
+    execute = commands.add_parser("exec", help="run a command on a node")
+    _add_cluster(execute)
+    execute.add_argument("node")
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="COMMAND ...")
+
+    demo = commands.add_parser("demo", help="from nothing to guests that answer, on two nodes")
+    demo.add_argument("--cluster", default="demo", metavar="NAME", help="the cluster's name (demo)")
+    return main
+
+
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--cluster", default="berth", metavar="NAME", help="the cluster's name (berth)")
+
+
+def _switch(text: str) -> bool:
+    if text not in {"0", "1"}:
+        raise argparse.ArgumentTypeError(f"0 or 1, not {text!r}")
+    return text == "1"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _exit)
+    signal.signal(signal.SIGHUP, _exit)
+    try:
+        return _COMMANDS[arguments.command](arguments)
+    except DevError as error:
+        print(f"error: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(f"  {note}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _exit(number: int, _: object) -> None:
+    """Let a signal end us as an exception would, so that what was made is taken down."""
+    sys.exit(128 + number)
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    options = Options(
+        nodes=arguments.nodes,
+        operator=arguments.operator,
+        agent=arguments.agent,
+        scheduler=arguments.scheduler,
+        durable_etcd=arguments.durable_etcd,
+        accelerator=arguments.accelerator,
+    )
+    say = timed_lines()
+    cluster = Cluster.up(arguments.cluster, options, say=say, backend=arguments.backend)
+    say(f"cluster {cluster.name} is ready")
+    if not statuses.has_kubectl():
+        print(f"alias kubectl={cluster.run.artifacts.bin / 'kubectl'}")
+    print(f"export KUBECONFIG={cluster.kubeconfig}")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    if not teardown.take_down(arguments.cluster, say=timed_lines(), root=states.state_root()):
+        print(f"there is no cluster {arguments.cluster}: nothing to take down", file=sys.stderr)
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    root = states.state_root()
+    if arguments.cluster is not None:
+        clusters = [Cluster.load(arguments.cluster, root=root)]
+    else:
+        clusters = [Cluster(run) for run in states.load_all(root)]
+    if not clusters:
+        print("no cluster; make up makes one")
+    for cluster in clusters:
+        print(statuses.describe(cluster))
+    return 0 if all(statuses.is_whole(cluster) for cluster in clusters) else 1
+
+
+def _images(_: argparse.Namespace) -> int:
+    folder = images.build_images(cache_root(), startup.project_root(), timed_lines())
+    for image in images.read_images(folder).values():
+        print(f"{image.name}: {image.path} sha256:{image.sha256}")
+    return 0
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    print(f"export KUBECONFIG={Cluster.load(arguments.cluster).kubeconfig}")
+    return 0
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    log = Cluster.load(arguments.cluster).part(arguments.part).log
+    if not log.exists():
+        raise DevError(f"{arguments.part} has not run yet: there is no {log}")
+    sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+    return 0
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    argv = [part for part in arguments.argv if part != "--"] or ["/bin/bash"]
+    return Cluster.load(arguments.cluster).node(arguments.node).attach(argv)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from berth_dev import demo  # noqa: PLC0415 - only this command needs it
+
+    demo.run(arguments.cluster, say=timed_lines())
+    return 0
+
+
+_COMMANDS = {
+    "up": _up,
+    "down": _down,
+    "status": _status,
+    "images": _images,
+    "env": _env,
+    "logs": _logs,
+    "exec": _exec,
+    "demo": _demo,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Berth's own parts, as plain processes: configured by their environment, with the credentials that a Pod would get."""
+
+import datetime as dt
+import json
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from berth_dev import kubeconfigs
+from berth_dev.controlplane import answers, server_url
+from berth_dev.errors import CommandError
+from berth_dev.kube import Kubectl
+from berth_dev.nodes import NodeHandle
+from berth_dev.parts import Program
+from berth_dev.states import Run
+
+NAMESPACE = "berth-system"
+OPERATOR = "berth-operator"
+AGENT = "berth-agent"
+_LIVENESS_PORT = 8080
+_TOKEN_LIFE = "24h"  # noqa: S105 - a duration
+_FRESH_LEASE = dt.timedelta(seconds=60)
+
+
+def executable(name: str) -> str:
+    """A console script of the environment that this very interpreter belongs to."""
+    return str(Path(sys.prefix) / "bin" / name)
+
+
+def write_operator_kubeconfig(run: Run, kubectl: Kubectl) -> None:
+    """Give the operator a token of its service account."""
+    token = kubectl("create", "token", OPERATOR, "-n", NAMESPACE, "--duration", _TOKEN_LIFE).strip()
+    _write_kubeconfig(run, _operator_kubeconfig(run), token, OPERATOR)
+
+
+def write_agent_kubeconfig(run: Run, kubectl: Kubectl, node: NodeHandle) -> None:
+    """Give a node's agent a token of its service account that is bound to the Node, as a Pod's is."""
+    bound = ("--bound-object-kind", "Node", "--bound-object-name", node.name)
+    token = kubectl("create", "token", AGENT, "-n", NAMESPACE, *bound, "--duration", _TOKEN_LIFE).strip()
+    _write_kubeconfig(run, _agent_kubeconfig(node), token, AGENT)
+
+
+def _write_kubeconfig(run: Run, path: Path, token: str, user: str) -> None:
+    ca = (run.state / "control-plane" / "certs" / "apiserver.crt").read_bytes()
+    text = kubeconfigs.kubeconfig(server_url(run.plan), ca, token, cluster=run.cluster, user=user)
+    kubeconfigs.write_secret(path, text)
+
+
+def _operator_kubeconfig(run: Run) -> Path:
+    return run.state / "operator" / "kubeconfig"
+
+
+def _agent_kubeconfig(node: NodeHandle) -> Path:
+    return node.folder / "kubeconfig"
+
+
+def operator_program(run: Run) -> Program:
+    """How the operator is started: on the machine itself, as a Deployment would run anywhere."""
+    liveness = f"http://{run.plan.loopback}:{_LIVENESS_PORT}/healthz"
+    env = {
+        "BERTH_OPERATOR_KUBECONFIG": str(_operator_kubeconfig(run)),
+        "BERTH_OPERATOR_NAMESPACE": NAMESPACE,
+        "BERTH_OPERATOR_LIVENESS": liveness,
+        **run.options.operator_env,
+    }
+    return Program("operator", [executable(OPERATOR)], env, is_ready=lambda: _is_live(liveness))
+
+
+def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
+    """How a node's agent is started: inside the node's namespaces, as a hostNetwork Pod would be."""
+    liveness = f"http://{node.address}:{_LIVENESS_PORT}/healthz"
+    env = {
+        "BERTH_AGENT_NODE_NAME": node.name,
+        "BERTH_AGENT_KUBECONFIG": str(_agent_kubeconfig(node)),
+        "BERTH_AGENT_STATE_DIR": "/var/lib/berth",
+        "BERTH_AGENT_CNI_BIN_DIRS": str(run.artifacts.cni),
+        "BERTH_AGENT_ACCELERATOR": run.options.accelerator,
+        "BERTH_AGENT_IMAGE_FILE_DIR": "/var/lib/berth/import",
+        "BERTH_AGENT_LIVENESS": liveness,
+        **run.options.agent_env,
+    }
+
+    def is_ready() -> bool:
+        return _is_live(liveness) and _reports(kubectl, node.name)
+
+    return Program(node.agent.name, [*node.entering, executable(AGENT)], env, is_ready=is_ready)
+
+
+def _is_live(url: str) -> bool:
+    parts = urlsplit(url)
+    return answers(parts.hostname or "", parts.port or _LIVENESS_PORT, parts.path)
+
+
+def _reports(kubectl: Kubectl, node: str) -> bool:
+    """Whether the node's Hypervisor exists and its Lease is renewed."""
+    try:
+        kubectl("get", "hypervisors.berth.dev", node, "-o", "name")
+        lease = json.loads(kubectl("get", "lease", node, "-n", NAMESPACE, "-o", "json"))
+    except CommandError:
+        return False
+    return is_fresh(lease.get("spec", {}).get("renewTime"), dt.datetime.now(dt.UTC))
+
+
+def is_fresh(renew_time: str | None, now: dt.datetime) -> bool:
+    """Whether a Lease was renewed a short while ago.
+
+    Args:
+        renew_time: The Lease's `spec.renewTime`, if it has one.
+        now: With a time zone.
+    """
+    return renew_time is not None and now - dt.datetime.fromisoformat(renew_time) < _FRESH_LEASE
+
+
+def machine_memory_kib() -> int:
+    """The machine's memory; every node of the cluster shares it."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024

@@ -1,0 +1,164 @@
+"""A cluster as a Python object: made, found again, looked into, taken down."""
+
+import ipaddress
+from collections.abc import Callable
+from pathlib import Path
+
+from berth_dev import berthparts, controlplane, states
+from berth_dev.errors import DevError
+from berth_dev.images import GuestImage, read_images
+from berth_dev.kube import Kubectl
+from berth_dev.nodes import NodeHandle
+from berth_dev.parts import Part, Program
+from berth_dev.progress import Say, silent
+from berth_dev.states import Options, Run
+
+
+class Cluster:
+    """A cluster that exists.
+
+    `up` makes one, `load` finds one that another process made. Both give the same object: nothing of a cluster lives in
+    the process that made it.
+
+    Attributes:
+        run: Its record.
+        nodes: Its nodes, in order.
+        kubectl: Runs kubectl as administrator: `cluster.kubectl("get", "vm", "-o", "json", timeout=10)` returns what it
+            prints and raises `CommandError` with what it complains about.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.kubectl = Kubectl(run.artifacts.bin / "kubectl", run.kubeconfig, run.run_id)
+        self.nodes = [NodeHandle(run, number, self._agent) for number in range(1, run.options.nodes + 1)]
+        self._host_parts = self._make_host_parts()
+
+    @classmethod
+    def up(
+        cls,
+        name: str,
+        options: Options | None = None,
+        *,
+        say: Say = silent,
+        root: Path | None = None,
+        backend: str = "process",
+    ) -> "Cluster":
+        """Make a cluster and wait until all of it is ready.
+
+        Args:
+            name: Its name; several live side by side.
+            options: What it is to be.
+            say: Takes progress lines.
+            root: Where clusters keep their state; `states.state_root()` where left out.
+            backend: `process`, `kind`, or `auto`: kind where a Docker engine answers.
+
+        Raises:
+            DevError: There is one of that name, or some part failed; what was made is taken down, but for the logs.
+        """
+        from berth_dev import startup  # noqa: PLC0415 - it is built on this module
+
+        return startup.bring_up(name, options or Options(), say=say, root=root or states.state_root(), backend=backend)
+
+    @classmethod
+    def load(cls, name: str, *, root: Path | None = None) -> "Cluster":
+        """Find a cluster that was made before.
+
+        Raises:
+            DevError: There is none of that name.
+        """
+        run = states.load(name, root or states.state_root())
+        if run is None:
+            raise DevError(f"there is no cluster {name!r}: make up CLUSTER={name}")
+        return cls(run)
+
+    def down(self, *, say: Say = silent) -> None:
+        """Take everything of the cluster down; doing so again does nothing.
+
+        Raises:
+            DevError: Something resists, and what.
+        """
+        from berth_dev import teardown  # noqa: PLC0415 - it is built on this module
+
+        teardown.take_down(self.run.cluster, say=say, root=self.run.state.parent)
+
+    @property
+    def name(self) -> str:
+        """The cluster's name."""
+        return self.run.cluster
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig."""
+        return self.run.kubeconfig
+
+    @property
+    def vm_subnet(self) -> ipaddress.IPv4Network:
+        """The network of the bridge `vmbr0`, the same on all nodes."""
+        return self.run.plan.vm_subnet
+
+    @property
+    def vm_gateway(self) -> ipaddress.IPv4Address:
+        """This machine's address on the VM network."""
+        return self.run.plan.vm_gateway
+
+    @property
+    def images(self) -> dict[str, GuestImage]:
+        """The guest images, by name: `tiny` and `debian`."""
+        return read_images(self.run.artifacts.images)
+
+    @property
+    def operator(self) -> Part:
+        """The operator's process."""
+        return self.part("operator")
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """Every part that the cluster was asked to have, by name, in the order in which they are started."""
+        node_parts = (part for node in self.nodes for part in node.parts)
+        asked = (part for part in self._host_parts.values() if part.name != "operator" or self.run.options.operator)
+        return {part.name: part for part in (*asked, *node_parts)}
+
+    def part(self, name: str) -> Part:
+        """A part by name, asked for or not (an operator that is run by hand, say).
+
+        Raises:
+            DevError: There is none of that name.
+        """
+        every = {**self._host_parts, **{part.name: part for node in self.nodes for part in (*node.parts, node.agent)}}
+        if name not in every:
+            raise DevError(f"there is no part {name!r}; there are {', '.join(every)}")
+        return every[name]
+
+    def start(self, name: str) -> None:
+        """Start a part and wait until it is ready."""
+        self.part(name).start()
+        self.part(name).wait_ready()
+
+    def stop(self, name: str) -> None:
+        """Stop a part; its state stays."""
+        self.part(name).stop()
+
+    def node(self, name: str) -> NodeHandle:
+        """A node by name.
+
+        Raises:
+            DevError: There is none of that name.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise DevError(f"there is no node {name!r}; there are {', '.join(node.name for node in self.nodes)}")
+
+    def _make_host_parts(self) -> dict[str, Part]:
+        folder = self.run.state / "control-plane"
+        programs: dict[str, Program] = dict(controlplane.programs(self.run, self.run.artifacts.bin, folder))
+        programs["image-server"] = controlplane.image_server(self.run)
+        programs["operator"] = berthparts.operator_program(self.run)
+        return {name: Part(self.run, name, _constantly(program)) for name, program in programs.items()}
+
+    def _agent(self, node: NodeHandle) -> Program:
+        return berthparts.agent_program(self.run, node, self.kubectl)
+
+
+def _constantly(program: Program) -> Callable[[], Program]:
+    return lambda: program

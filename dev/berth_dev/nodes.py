@@ -1,0 +1,163 @@
+"""A node: a network, mount and UTS namespace each, with a libvirtd and an agent inside.
+
+The namespaces belong to one process that does nothing else, the *holder*; all others enter them through it, as the
+processes of a hostNetwork Pod enter those of their machine.
+"""
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from berth_dev import commands, links, nodefs
+from berth_dev.errors import DevError
+from berth_dev.parts import Part, Program
+from berth_dev.states import Run
+
+_NSENTER = "/usr/bin/nsenter"
+_UNSHARE = "/usr/bin/unshare"
+_LIBVIRT_TIMEOUT = 10.0
+
+
+class NodeHandle:
+    """A node of a cluster.
+
+    Attributes:
+        name: Its name as a Kubernetes Node, and its hostname.
+        number: Counted from 1.
+        folder: Its state on the machine; `fs` below it holds what the node has of its own under /var and /etc.
+    """
+
+    def __init__(self, run: Run, number: int, agent: Callable[["NodeHandle"], Program]) -> None:
+        self._run = run
+        self._agent = agent
+        self.number = number
+        self.name = f"node-{number}"
+        self.address = run.plan.node(number)
+        self.folder: Path = run.state / "nodes" / self.name
+        self.holder = Part(run, f"{self.name}.holder", self._holder)
+        self.virtlogd = Part(run, f"{self.name}.virtlogd", self._virtlogd)
+        self.libvirtd = Part(run, f"{self.name}.libvirtd", self._libvirtd)
+        self.agent = Part(run, f"{self.name}.agent", lambda: self._agent(self))
+
+    @property
+    def parts(self) -> list[Part]:
+        """All that runs on the node by our doing, in the order in which it is started."""
+        parts = [self.holder, self.virtlogd, self.libvirtd]
+        return [*parts, self.agent] if self._run.options.agent else parts
+
+    @property
+    def entering(self) -> list[str]:
+        """What precedes a command that is to run on the node.
+
+        Raises:
+            DevError: The holder is gone: nobody can enter any more.
+        """
+        return [_NSENTER, "-t", str(self.holder.pid), "-m", "-u", "-n", "--"]
+
+    def path(self, inside: str) -> Path:
+        """Where a file of the node is, seen from the machine while the node exists."""
+        return Path(f"/proc/{self.holder.pid}/root") / inside.removeprefix("/")
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = commands.DEFAULT_TIMEOUT,
+        stdin: str | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command on the node to its end.
+
+        Args:
+            argv: Its argument list.
+            timeout: Seconds.
+            stdin: Text for its standard input.
+            check: Whether a non-zero exit status is an error.
+
+        Raises:
+            CommandError: It failed (with `check`) or did not end in time.
+        """
+        return commands.run([*self.entering, *argv], timeout=timeout, stdin=stdin, check=check)
+
+    def attach(self, argv: Sequence[str]) -> int:
+        """Run a command on the node with this process's own terminal, without a deadline; returns its exit status."""
+        return subprocess.run([*self.entering, *argv], check=False).returncode
+
+    def make(self) -> None:
+        """Make the namespaces, mounts and links of the node; nothing runs in it yet but the holder.
+
+        Raises:
+            DevError: Some step failed; what was made stays, for whoever takes the run down.
+        """
+        table = nodefs.write(self.folder, self._run.run_id, self._run.plan, self.name, self.number)
+        self.holder.start()
+        self._wait_for_namespaces()
+        self.exec(["mount", "-a", "-T", str(table)])
+        self.exec(["mkdir", "-p", "/run/netns", "/run/lock", "/run/libvirt", "/run/berth", "/run/cni"])
+        self.exec(["hostname", self.name])
+        self.exec(["sysctl", "-q", "-e", "-w", "net.bridge.bridge-nf-call-iptables=0", "net.ipv4.ip_forward=1"])
+        self.exec(
+            ["sysctl", "-q", "-e", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"]
+        )
+        plan = self._run.plan
+        links.apply(links.node_links_on_host(plan, self.number, self.holder.pid))
+        links.disable_ipv6(plan, [plan.uplink(self.number), plan.vm_port(self.number)])
+        links.apply(links.node_links_inside(plan, self.number), entering=self.entering)
+
+    def _wait_for_namespaces(self) -> None:
+        """Wait until the holder has left the machine's namespaces: its process exists a moment before that."""
+        self.holder.wait_ready()
+
+    def _holder(self) -> Program:
+        argv = [_UNSHARE, "--net", "--mount", "--uts", "--propagation", "private", "--", "/bin/sleep", "infinity"]
+        return Program(self.holder.name, argv, is_ready=lambda: _is_apart(self.holder.pid))
+
+    def _virtlogd(self) -> Program:
+        argv = [*self.entering, "/usr/sbin/virtlogd", "-f", "/etc/libvirt/virtlogd.conf", "-p", "/run/virtlogd.pid"]
+        return Program(self.virtlogd.name, argv)
+
+    def _libvirtd(self) -> Program:
+        argv = [*self.entering, "/usr/sbin/libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirtd.pid"]
+        return Program(self.libvirtd.name, argv, is_ready=self._libvirt_answers)
+
+    def _libvirt_answers(self) -> bool:
+        if not self.path("/run/libvirt/libvirt-sock").exists():
+            return False
+        asked = self.exec(["virsh", "-q", "-c", "qemu:///system", "uri"], timeout=_LIBVIRT_TIMEOUT, check=False)
+        return asked.returncode == 0
+
+
+def _is_apart(pid: int) -> bool:
+    """Whether a process has a network and mount namespace other than ours, and has become what it was started for."""
+    ours, theirs = Path("/proc/self/ns"), Path(f"/proc/{pid}/ns")
+    try:
+        if any((theirs / kind).readlink() == (ours / kind).readlink() for kind in ("net", "mnt", "uts")):
+            return False
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "sleep"
+    except FileNotFoundError as error:
+        raise DevError(f"the process {pid} that holds the namespaces has ended") from error
+
+
+def object_of(node: NodeHandle, *, cpus: int, memory_kib: int) -> Mapping[str, object]:
+    """The Kubernetes Node, as its kubelet would register it."""
+    capacity = {"cpu": str(cpus), "memory": f"{memory_kib}Ki", "pods": "110"}
+    condition = {"reason": "NoKubelet", "message": "a node of a development cluster"}
+    conditions = [
+        {**condition, "type": kind, "status": "True" if kind == "Ready" else "False"}
+        for kind in ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
+    ]
+    labels = {"kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": node.name, "labels": labels},
+        "status": {
+            "capacity": capacity,
+            "allocatable": capacity,
+            "conditions": conditions,
+            "addresses": [
+                {"type": "InternalIP", "address": str(node.address)},
+                {"type": "Hostname", "address": node.name},
+            ],
+        },
+    }

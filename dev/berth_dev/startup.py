@@ -1,0 +1,155 @@
+"""From nothing to a cluster that is ready, a step a function, in the order of `bring_up`.
+
+The run's record is the first thing that is made and the last that is removed, so that a crash anywhere between leaves
+nothing that `teardown` cannot find.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from berth_dev import berthparts, caches, controlplane, images, kube, links, nodes, states, teardown, tools
+from berth_dev.addresses import free_index, parse_networks
+from berth_dev.clusters import Cluster
+from berth_dev.errors import DevError
+from berth_dev.progress import Say
+from berth_dev.states import Artifacts, Options, Run
+
+_SLOW_START = 120.0
+
+
+def project_root() -> Path:
+    """The folder that holds `crds/`, `charts/` and `dev/`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def build(say: Say) -> Artifacts:
+    """Build what the cache does not have yet."""
+    cache, project = caches.cache_root(), project_root()
+    if cache.is_relative_to("/run"):
+        raise DevError(f"BERTH_CACHE={cache}: nodes have a /run of their own and would not see it")
+    bin_folder, cni_folder = tools.build_tools(cache, project, say)
+    return Artifacts(bin_folder, cni_folder, images.build_images(cache, project, say))
+
+
+def bring_up(name: str, options: Options, *, say: Say, root: Path, backend: str) -> Cluster:
+    """Make a cluster; see `Cluster.up`."""
+    states.check_name(name)
+    if os.geteuid() != 0:
+        raise DevError("a cluster takes namespaces, bridges and a libvirtd: run this as root")
+    artifacts = build(say)
+    with states.locked(root / name):
+        run = _record(name, options, artifacts, root, backend)
+        cluster = Cluster(run)
+        try:
+            _make(cluster, say)
+        except BaseException as error:
+            say(f"failed; taking down what was made of {name} (the logs stay in {run.state / 'logs'})")
+            try:
+                teardown.remove_run(run, say, keep_logs=True)
+            except DevError as remaining:
+                error.add_note(f"and taking it down failed: {remaining}")
+            raise
+    return cluster
+
+
+def _record(name: str, options: Options, artifacts: Artifacts, root: Path, backend: str) -> Run:
+    """Choose the index and make the run known."""
+    with states.locked(root):
+        known = states.load_all(root)
+        if any(run.cluster == name for run in known):
+            raise DevError(
+                f"there is a cluster {name} already: make status CLUSTER={name}, or make down CLUSTER={name}"
+            )
+        shutil.rmtree(root / name / "logs", ignore_errors=True)
+        taken = [run.index for run in known]
+        index = free_index(taken, parse_networks(links.routed_networks()), links.list_links())
+        run = Run(name, states.new_run_id(), index, root / name, options, artifacts, backend)
+        run.save()
+    return run
+
+
+def _make(cluster: Cluster, say: Say) -> None:
+    say(f"cluster {cluster.name}: addresses {cluster.run.plan.network}, state in {cluster.run.state}")
+    _start_api(cluster)
+    _make_nodes(cluster, say)
+    _finish_control_plane(cluster, say)
+    _install(cluster, say)
+    _wait_for_libvirt(cluster, say)
+    _start_berth(cluster, say)
+
+
+def _start_api(cluster: Cluster) -> None:
+    """Start what takes longest to come up; nothing waits for it yet."""
+    plan = cluster.run.plan
+    folder = cluster.run.state / "control-plane"
+    folder.mkdir()
+    controlplane.write_credentials(folder)
+    links.apply(links.host_links(plan))
+    links.disable_ipv6(plan, [plan.underlay_bridge, plan.vm_bridge])
+    for name in ("etcd", "kube-apiserver", "image-server"):
+        cluster.part(name).start()
+
+
+def _make_nodes(cluster: Cluster, say: Say) -> None:
+    for node in cluster.nodes:
+        say(f"{node.name}: namespaces, links, libvirt")
+        node.make()
+        node.virtlogd.start()
+        node.libvirtd.start()
+
+
+def _finish_control_plane(cluster: Cluster, say: Say) -> None:
+    say("waiting for the API server")
+    cluster.part("etcd").wait_ready()
+    cluster.part("kube-apiserver").wait_ready(_SLOW_START)
+    controlplane.write_kubeconfigs(cluster.run, cluster.run.state / "control-plane")
+    later: list[str] = [name for name in ("kube-controller-manager", "kube-scheduler") if name in cluster.parts]
+    for name in later:
+        cluster.part(name).start()
+    for name in (*later, "image-server"):
+        cluster.part(name).wait_ready()
+
+
+def _install(cluster: Cluster, say: Say) -> None:
+    """Apply what Berth needs in the API, and register the nodes."""
+    say("applying CRDs, roles and policies; registering the nodes")
+    kube.apply_manifests(cluster.kubectl, project_root())
+    cpus, memory = os.cpu_count() or 1, berthparts.machine_memory_kib()
+    kube.register_nodes(
+        cluster.kubectl, [nodes.object_of(node, cpus=cpus, memory_kib=memory) for node in cluster.nodes]
+    )
+
+
+def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:
+    say("waiting for libvirt on every node")
+    for node in cluster.nodes:
+        node.virtlogd.wait_ready()
+        node.libvirtd.wait_ready(_SLOW_START)
+
+
+def _start_berth(cluster: Cluster, say: Say) -> None:
+    """Start the operator and the agents, with credentials of their own."""
+    options, started = cluster.run.options, []
+    if has_service_account(cluster, berthparts.OPERATOR):
+        berthparts.write_operator_kubeconfig(cluster.run, cluster.kubectl)
+    if has_service_account(cluster, berthparts.AGENT):
+        for node in cluster.nodes:
+            berthparts.write_agent_kubeconfig(cluster.run, cluster.kubectl, node)
+    if options.operator:
+        started.append(cluster.operator)
+    if options.agent:
+        started += [node.agent for node in cluster.nodes]
+    for part in started:
+        say(f"starting {part.name}")
+        part.start()
+    for part in started:
+        part.wait_ready(_SLOW_START)
+
+
+def has_service_account(cluster: Cluster, name: str) -> bool:
+    """Whether the manifests made this service account."""
+    found = cluster.kubectl(
+        "get", "serviceaccount", name, "-n", berthparts.NAMESPACE, "--ignore-not-found", "-o", "name"
+    )
+    return bool(found.strip())

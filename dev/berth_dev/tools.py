@@ -1,0 +1,90 @@
+"""The programs that a cluster is made of, built from Go modules into the cache.
+
+Debian has none of them in a version that fits. All are built with `-trimpath`, so that the same inputs give the same
+cache key and the same binary on every machine.
+"""
+
+from pathlib import Path
+
+from berth_dev import commands
+from berth_dev.caches import cached, key_of
+from berth_dev.progress import Say
+
+KUBERNETES_VERSION = "v1.36.3"
+CNI_PLUGINS_VERSION = "v1.9.1"
+CNI_PLUGINS = (
+    "ipam/dhcp",
+    "ipam/host-local",
+    "ipam/static",
+    "main/bridge",
+    "main/dummy",
+    "main/host-device",
+    "main/ipvlan",
+    "main/loopback",
+    "main/macvlan",
+    "main/ptp",
+    "main/tap",
+    "main/vlan",
+    "meta/bandwidth",
+    "meta/firewall",
+    "meta/portmap",
+    "meta/sbr",
+    "meta/tuning",
+    "meta/vrf",
+)
+CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+_BUILD_TIMEOUT = 3000.0
+_LINKER_FLAGS = (
+    "-s -w"
+    f" -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
+    f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
+)
+
+
+def build_tools(cache: Path, project: Path, say: Say) -> tuple[Path, Path]:
+    """Return the folders of the control plane's programs and of the CNI plugins, building what the cache does not have.
+
+    Args:
+        cache: The cache's root.
+        project: The project's root.
+        say: Takes progress lines.
+
+    Raises:
+        CommandError: Go is missing, or a build failed.
+    """
+    module = project / "dev" / "controlplane"
+    sources = [module / name for name in ("go.mod", "go.sum", "main.go")]
+    control_plane = cached(
+        cache / "controlplane",
+        key_of(_LINKER_FLAGS, files=sources),
+        f"building the control plane of Kubernetes {KUBERNETES_VERSION} (minutes when Go's own cache is cold)",
+        lambda folder: _build_control_plane(module, folder),
+        say,
+    )
+    cni = cached(
+        cache / "cni",
+        key_of(CNI_PLUGINS_VERSION, *CNI_PLUGINS),
+        f"building the CNI plugins {CNI_PLUGINS_VERSION} (a minute when Go's own cache is cold)",
+        _build_cni_plugins,
+        say,
+    )
+    return control_plane, cni
+
+
+def _build_control_plane(module: Path, folder: Path) -> None:
+    target = folder / "controlplane"
+    commands.run(
+        ["go", "-C", str(module), "build", "-trimpath", "-ldflags", _LINKER_FLAGS, "-o", str(target), "."],
+        timeout=_BUILD_TIMEOUT,
+    )
+    for part in CONTROL_PLANE_PARTS:
+        (folder / part).symlink_to(target.name)
+
+
+def _build_cni_plugins(folder: Path) -> None:
+    module = "github.com/containernetworking/plugins/plugins"
+    packages = [f"{module}/{plugin}@{CNI_PLUGINS_VERSION}" for plugin in CNI_PLUGINS]
+    commands.run(
+        ["env", f"GOBIN={folder}", "go", "install", "-trimpath", "-ldflags", "-s -w", *packages],
+        timeout=_BUILD_TIMEOUT,
+    )
