@@ -146,7 +146,8 @@ def _route(route: SeedRoute, interface: SeedInterface) -> dict[str, Any]:
     via = ip_address(route.via)
     subnets = [ip_interface(address).network for address in interface.addresses]
     described: dict[str, Any] = {"to": ip_interface(route.to).network.with_prefixlen, "via": str(via)}
-    if not any(via in subnet for subnet in subnets) and not via.is_link_local:
+    always_on_link = via.version == 6 and via.is_link_local  # noqa: PLR2004 - the IP version's number is its name
+    if not always_on_link and not any(via in subnet for subnet in subnets):
         described["on-link"] = True
     return described
 

@@ -191,14 +191,14 @@ def _read_disk(path: Path) -> Disk | None:
         return None
     except OSError as error:
         raise DiskMismatch(f"{path.name} cannot be read as a disk: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise DiskMismatch(f"{path.name} is not a regular file")
-        try:
-            header = qcow2.parse(file.read(qcow2.HEADER_BYTES))
-        except ImageRejected as error:
-            raise DiskMismatch(f"{path.name} is not a disk of ours: {error}") from error
-    return _disk_of(path, header)
+        return _disk_of(path, qcow2.parse(os.pread(descriptor, qcow2.HEADER_BYTES, 0)))
+    except ImageRejected as error:
+        raise DiskMismatch(f"{path.name} is not a disk of ours: {error}") from error
+    finally:
+        os.close(descriptor)
 
 
 def _disk_of(path: Path, header: qcow2.Qcow2Header) -> Disk:

@@ -146,11 +146,13 @@ async def _receive(response: aiohttp.ClientResponse, sink: ImageSink) -> None:
 
 @contextmanager
 def _typed(url: URL, limits: DownloadLimits) -> Iterator[None]:
-    """Turn aiohttp's errors into ours; a socket timeout is one too, while the total deadline passes as it is."""
+    """Turn aiohttp's errors into ours; the total deadline is no error here yet, but a cancellation."""
     try:
         yield
     except StorageError:
         raise
+    except aiohttp.InvalidURL as error:
+        raise InvalidSource(f"{str(url)[:200]!r} is not a URL that can be asked: {error}") from error
     except aiohttp.ConnectionTimeoutError as error:
         raise DownloadStalled(f"no connection to {url} within {limits.connect_seconds:g} s") from error
     except aiohttp.ServerTimeoutError as error:
@@ -160,6 +162,4 @@ def _typed(url: URL, limits: DownloadLimits) -> Iterator[None]:
     except aiohttp.ClientConnectorCertificateError as error:
         raise CertificateInvalid(f"the certificate of {url.host} is not valid: {error.certificate_error}") from error
     except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error, TimeoutError):
-            raise
         raise DownloadFailed(f"{url} could not be fetched: {error}") from error
