@@ -126,5 +126,5 @@ def free_index(taken: Iterable[int], networks_in_use: Iterable[IPv4Network], lin
 
 
 def parse_networks(routes: Iterable[str]) -> list[IPv4Network]:
-    """Read `dst` values of `ip -json route`, where a host route has no prefix length and the default route no address."""
+    """Read `dst` values of `ip -json route`; a host route has no prefix length, the default route no address."""
     return [ipaddress.IPv4Network(route, strict=False) for route in routes if route != "default"]

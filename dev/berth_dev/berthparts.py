@@ -61,7 +61,8 @@ def operator_program(run: Run) -> Program:
     env = {
         "BERTH_OPERATOR_KUBECONFIG": str(_operator_kubeconfig(run)),
         "BERTH_OPERATOR_NAMESPACE": NAMESPACE,
-        "BERTH_OPERATOR_LIVENESS": liveness,
+        "BERTH_OPERATOR_LIVENESS_URL": liveness,
+        "BERTH_OPERATOR_LOG_FORMAT": "text",
         **run.options.operator_env,
     }
     return Program("operator", [executable(OPERATOR)], env, is_ready=lambda: _is_live(liveness))
@@ -77,7 +78,10 @@ def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
         "BERTH_AGENT_CNI_BIN_DIRS": str(run.artifacts.cni),
         "BERTH_AGENT_ACCELERATOR": run.options.accelerator,
         "BERTH_AGENT_IMAGE_FILE_DIR": "/var/lib/berth/import",
+        "BERTH_AGENT_IMAGE_DENIED_CIDRS": str(run.plan.network),
+        "BERTH_AGENT_IMAGE_ALLOWED_CIDRS": f"{run.plan.image_server}/32",
         "BERTH_AGENT_LIVENESS": liveness,
+        "BERTH_AGENT_LOG_FORMAT": "text",
         **run.options.agent_env,
     }
 
