@@ -7,7 +7,7 @@ user's own user-data is emitted by a YAML library from plain values, so no strin
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from ipaddress import ip_address, ip_interface
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Any
 
 import yaml
@@ -126,8 +126,7 @@ def _ethernet(interface: SeedInterface) -> dict[str, Any]:
     else:
         ethernet["dhcp4"] = False
         ethernet["addresses"] = [ip_interface(address).with_prefixlen for address in interface.addresses]
-        if routes := _routes(interface):
-            ethernet["routes"] = routes
+        ethernet |= _routing(interface)
         if interface.dns_servers:
             ethernet["nameservers"] = {"addresses": [str(ip_address(server)) for server in interface.dns_servers]}
     if interface.mtu is not None:
@@ -135,21 +134,32 @@ def _ethernet(interface: SeedInterface) -> dict[str, Any]:
     return ethernet
 
 
-def _routes(interface: SeedInterface) -> list[dict[str, Any]]:
-    defaults = tuple(
-        SeedRoute(to=_ANYWHERE[ip_address(gateway).version], via=gateway) for gateway in interface.gateways
-    )
-    return [_route(route, interface) for route in (*defaults, *interface.routes)]
+def _routing(interface: SeedInterface) -> dict[str, Any]:
+    """The default and other routes, in the one form per case that every cloud-init since 22.4 renders rightly.
 
-
-def _route(route: SeedRoute, interface: SeedInterface) -> dict[str, Any]:
-    via = ip_address(route.via)
+    22.4, which Debian 12 has, refuses ``to: default``, makes ``::/64`` of ``::/0`` (so IPv6 gets ``gateway6``), and
+    drops ``on-link`` (so a next hop that is in no subnet gets a route of its own, on the link).
+    """
+    defaults = tuple(SeedRoute(to=_ANYWHERE[ip_address(via).version], via=via) for via in interface.gateways)
     subnets = [ip_interface(address).network for address in interface.addresses]
-    described: dict[str, Any] = {"to": ip_interface(route.to).network.with_prefixlen, "via": str(via)}
-    always_on_link = via.version == 6 and via.is_link_local  # noqa: PLR2004 - the IP version's number is its name
-    if not always_on_link and not any(via in subnet for subnet in subnets):
-        described["on-link"] = True
-    return described
+    routing: dict[str, Any] = {}
+    routes: list[dict[str, Any]] = []
+    for route in (*defaults, *interface.routes):
+        to, via = ip_interface(route.to).network, ip_address(route.via)
+        always_on_link = isinstance(via, IPv6Address) and via.is_link_local
+        off_subnet = not always_on_link and not any(via in subnet for subnet in subnets)
+        if off_subnet and (hop := _on_the_link(via)) not in routes:
+            routes.append(hop)
+        if isinstance(to, IPv6Network) and to.prefixlen == 0:
+            routing["gateway6"] = str(via)
+        else:
+            routes.append({"to": str(to), "via": str(via)} | ({"on-link": True} if off_subnet else {}))
+    return routing | ({"routes": routes} if routes else {})
+
+
+def _on_the_link(hop: IPv4Address | IPv6Address) -> dict[str, Any]:
+    nowhere = IPv4Address(0) if isinstance(hop, IPv4Address) else IPv6Address(0)
+    return {"to": str(ip_network(hop)), "via": str(nowhere), "scope": "link"}
 
 
 def _yaml(value: dict[str, Any]) -> bytes:

@@ -112,8 +112,27 @@ def test_a_gateway_outside_the_subnet_is_reached_on_the_link() -> None:
             ),
         )
     )["ethernets"]
-    assert ethernets["a"]["routes"] == [{"to": "0.0.0.0/0", "via": "10.0.0.1", "on-link": True}]
+    assert ethernets["a"]["routes"] == [
+        {"to": "10.0.0.1/32", "via": "0.0.0.0", "scope": "link"},
+        {"to": "0.0.0.0/0", "via": "10.0.0.1", "on-link": True},
+    ]
     assert ethernets["b"]["routes"] == [{"to": "0.0.0.0/0", "via": "10.0.0.1"}]
+
+
+def test_an_ipv6_default_route_is_a_gateway_because_debians_cloud_init_misreads_it() -> None:
+    interface = SeedInterface(
+        name="a",
+        mac_address="52:54:00:00:00:01",
+        addresses=("2001:db8::5/128",),
+        gateways=("fe80::1",),
+        routes=(SeedRoute(to="fd00::/48", via="2001:db8::1"),),
+    )
+    ethernet = network_of(replace(SEED, interfaces=(interface,)))["ethernets"]["a"]
+    assert ethernet["gateway6"] == "fe80::1"
+    assert ethernet["routes"] == [
+        {"to": "2001:db8::1/128", "via": "::", "scope": "link"},
+        {"to": "fd00::/48", "via": "2001:db8::1", "on-link": True},
+    ]
 
 
 @pytest.mark.parametrize(
