@@ -64,7 +64,7 @@ def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
         return (*_repairs(desired, observed), *_pause_or_resume(observed.power, paused=paused))
     admit: tuple[Step, ...] = () if desired.admitted else (AdmitClaim(),)
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)
-    nics = (AttachInterface(name) for name in desired.interface_names if not _intact(observed, name))
+    nics = (AttachInterface(name) for name in desired.interface_names)  # an intact one stays, and says what it is
     stale = (DetachInterface(name) for name in observed.interfaces if name not in desired.interface_names)
     return (*admit, *disks, *stale, *nics, WriteSeed(), DefineDomain(), StartDomain(paused=paused))
 

@@ -167,7 +167,9 @@ def _disks(situation: Situation) -> _Aspect:
 def _networks(situation: Situation) -> _Aspect:
     failure = situation.failure
     if failure is not None and isinstance(failure.step, AttachInterface):
-        return _Aspect("NetworkReady", "False", failure.reason, f"interface {failure.step.name}: {failure.message}")
+        return _Aspect(
+            "NetworkReady", "False", failure.reason, f"interface {failure.step.interface}: {failure.message}"
+        )
     for name in situation.desired.interface_names:
         nic = situation.observed.interfaces.get(name)
         if nic is None:
@@ -186,3 +188,15 @@ def _ready(situation: Situation) -> _Aspect:
     if failure is not None and not isinstance(failure.step, AdmitClaim):
         return _Aspect("Ready", "False", failure.reason, failure.message)
     return _Aspect("Ready", "False", f"Guest{phase}" if phase in ("Paused", "Stopped", "Stopping") else phase)
+
+
+_AGENTS_CONDITIONS = ("DisksReady", "NetworkReady", "Ready", "Paused", "GuestAgentConnected")
+_OPERATORS_FIELDS = ("nodeName", "claim")
+
+
+def agents_part(vm: VirtualMachine) -> dict[str, Any]:
+    """What the object's status says already, as far as it is the agent's: comparable with `status_of`."""
+    status = vm.status.model_copy(
+        update={"conditions": tuple(c for c in vm.status.conditions if c.type in _AGENTS_CONDITIONS)}
+    ).to_api()
+    return {name: value for name, value in status.items() if value not in ([], None) and name not in _OPERATORS_FIELDS}

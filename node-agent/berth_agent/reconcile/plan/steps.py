@@ -13,6 +13,13 @@ class Step:
 
     deadline: ClassVar[float] = 30.0
     """Seconds after which the step is given up, to be tried again."""
+    interruptible: ClassVar[bool] = False
+    """It may take long, and cancelling it leaves nothing behind: a delete does not wait for it."""
+
+    @property
+    def name(self) -> str:
+        """The step in one word, for logs and metrics."""
+        return type(self).__name__
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,17 @@ class AdmitClaim(Step):
 class CreateDisk(Step):
     """Fetch the disk's image if it has one, and make the disk."""
 
-    name: str
+    disk: str
     deadline: ClassVar[float] = 6 * 3600.0
+    interruptible: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
 class AttachInterface(Step):
     """Run the network's plugins and make the tap; repair what is broken."""
 
-    name: str
+    interface: str
+    interruptible: ClassVar[bool] = True
     deadline: ClassVar[float] = 180.0
 
 
@@ -85,7 +94,7 @@ class UndefineDomain(Step):
 class DetachInterface(Step):
     """Take the tap and the sandbox down, running the plugins' DEL."""
 
-    name: str
+    interface: str
     deadline: ClassVar[float] = 180.0
 
 

@@ -1,0 +1,105 @@
+"""From watch events to work: what has changed, and whose business it is.
+
+Level-based: an event says only that something is different now. What to do about it is found out by looking.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from berth_agent.cluster_view import ClusterView
+from berth_agent.reconcile.reconciler import Reconciler
+from berth_agent.reconcile.rounds import Owner
+from berth_api.kinds import (
+    CLUSTER_VIRTUAL_MACHINE_IMAGE,
+    STORAGE_POOL,
+    VIRTUAL_MACHINE,
+    VIRTUAL_MACHINE_CLASS,
+    VIRTUAL_MACHINE_IMAGE,
+    VIRTUAL_NETWORK,
+    Kind,
+)
+from berth_api.virtualmachines import VirtualMachine
+from berth_api.workqueues import WorkQueue
+
+REFERENCES = (
+    CLUSTER_VIRTUAL_MACHINE_IMAGE,
+    STORAGE_POOL,
+    VIRTUAL_MACHINE_CLASS,
+    VIRTUAL_MACHINE_IMAGE,
+    VIRTUAL_NETWORK,
+)
+"""Kinds that VMs refer to."""
+
+NODE_REPORT = "node"
+"""The one key of the queue that reports on the node."""
+
+
+class Intake:
+    """Takes in what the watches and libvirt say, and queues who should look."""
+
+    def __init__(
+        self,
+        view: ClusterView,
+        reconciler: Reconciler,
+        vms: WorkQueue[Owner],
+        reports: WorkQueue[str],
+    ) -> None:
+        self._view = view
+        self._reconciler = reconciler
+        self._vms = vms
+        self._reports = reports
+
+    def take(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
+        """One event of a watch; `event` is None for an object of the initial list."""
+        if event == "DELETED":
+            self._view.forget(kind, body)
+        elif self._view.put(kind, body) is None:
+            return
+        if kind is VIRTUAL_MACHINE:
+            self._look_at(_owner(body))
+        elif kind in REFERENCES:
+            self._look_at_referrers(kind, body)
+            self._reports.add(NODE_REPORT)
+        else:
+            self._reports.add(NODE_REPORT)
+
+    def domain_changed(self, owner: Owner) -> None:
+        """Libvirt says that something happened to a domain of ours."""
+        self._vms.add(owner)
+
+    def libvirt_returned(self) -> None:
+        """Everything may have happened meanwhile."""
+        for vm in self._view.vms():
+            self._vms.add(Owner.of(vm))
+        self._reports.add(NODE_REPORT)
+
+    def _look_at(self, owner: Owner) -> None:
+        self._vms.add(owner)
+        self._reconciler.outdated(owner)
+
+    def _look_at_referrers(self, kind: Kind, body: Mapping[str, Any]) -> None:
+        namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+        for vm in self._view.vms():
+            if vm.status.phase != "Running" and refers(vm, kind, namespace, name):
+                self._reconciler.changed(Owner.of(vm))
+                self._vms.add(Owner.of(vm))
+
+
+def refers(vm: VirtualMachine, kind: Kind, namespace: str, name: str) -> bool:
+    """Whether the VM's spec names this object."""
+    if kind is VIRTUAL_NETWORK:
+        return any(nic.network_name == name for nic in vm.spec.interfaces)
+    if kind is STORAGE_POOL:
+        return any(disk.pool == name for disk in vm.spec.disks)
+    if kind is VIRTUAL_MACHINE_CLASS:
+        return vm.spec.class_name == name
+    images = [disk.image_ref for disk in vm.spec.disks]
+    if vm.spec.firmware.kernel is not None:
+        images += [vm.spec.firmware.kernel.image_ref, vm.spec.firmware.kernel.initrd_ref]
+    in_reach = namespace in ("", vm.metadata.namespace)
+    return in_reach and any(ref is not None and (ref.kind, ref.name) == (kind.kind, name) for ref in images)
+
+
+def _owner(body: Mapping[str, Any]) -> Owner:
+    metadata = body["metadata"]
+    return Owner(metadata.get("namespace", ""), metadata["name"], metadata["uid"])

@@ -1,0 +1,22 @@
+"""What this node really has: what a claim is admitted against."""
+
+from berth_agent.hypervisor.states import HostCapabilities
+from berth_agent.node.storage_pools import NodePools
+from berth_agent.reconcile.plan.admission import Room
+
+
+class NodeFacts:
+    """Capabilities, which change only when the node does, and storage pools, which come and go."""
+
+    def __init__(self, capabilities: HostCapabilities, pools: NodePools) -> None:
+        self.capabilities = capabilities
+        self.pools = pools
+
+    @property
+    def room(self) -> Room:
+        """What there is to claim from, in all."""
+        return Room(
+            cpu=self.capabilities.cpus * 1000,
+            memory=self.capabilities.memory,
+            pools=self.pools.capacities(),
+        )

@@ -1,0 +1,90 @@
+"""The node's Hypervisor object: made by the agent, its status kept true, written only when it changes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from berth_agent.network.errors import NetworkError
+from berth_agent.reconcile.rounds import Tools
+from berth_agent.reconcile.steps.chains import chain_of
+from berth_api.client import AlreadyExists, ApiError
+from berth_api.fields import AGENT
+from berth_api.hypervisors import HypervisorCapacity, HypervisorImage, HypervisorNetwork, HypervisorStatus
+from berth_api.kinds import HYPERVISOR
+from berth_api.quantities import from_bytes
+from berth_api.virtualnetworks import VirtualNetwork
+
+log = structlog.get_logger()
+
+
+class NodeReporter:
+    """Writes the status of the node's Hypervisor."""
+
+    def __init__(self, tools: Tools, *, agent_version: str) -> None:
+        self._tools = tools
+        self._version = agent_version
+        self._written: Mapping[str, Any] | None = None
+
+    async def ensure_object(self) -> None:
+        """Make the Hypervisor if there is none, with an empty spec: the spec is the administrator's.
+
+        Raises:
+            ApiError: the API server refused.
+        """
+        try:
+            await self._tools.api.create(HYPERVISOR, {"metadata": {"name": self._tools.node_name}, "spec": {}})
+        except AlreadyExists:
+            return
+
+    async def report(self) -> None:
+        """Look at the node, and write what has changed.
+
+        Raises:
+            ApiError: it could not be written.
+        """
+        await self._tools.facts.pools.refresh(self._tools.view.pools())
+        status = (await self._status()).to_api()
+        if status == self._written:
+            return
+        node = self._tools.node_name
+        self._written = None
+        await self._tools.api.apply(HYPERVISOR, node, "", {"status": status}, field_manager=AGENT, subresource="status")
+        self._written = status
+
+    async def _status(self) -> HypervisorStatus:
+        host = self._tools.facts.capabilities
+        return HypervisorStatus(
+            capacity=HypervisorCapacity(cpu=str(host.cpus), memory=from_bytes(host.memory)),
+            accelerator=host.accelerator,
+            architecture=host.architecture,
+            hypervisor_version=host.hypervisor_version,
+            libvirt_version=host.libvirt_version,
+            agent_version=self._version,
+            cpu_models=tuple(sorted(host.cpu_models)),
+            machine_types=tuple(sorted(host.machine_types)),
+            networks=tuple([await self._network(network) for network in _by_name(self._tools.view.networks())]),
+            images=tuple(
+                HypervisorImage(
+                    digest=image.digest,
+                    format=image.format,
+                    virtual_size=from_bytes(image.virtual_size),
+                    size=from_bytes(image.size),
+                )
+                for image in await self._tools.images.images()
+            ),
+            storage_pools=self._tools.facts.pools.reports(),
+            public_key=self._tools.key.public,
+        )
+
+    async def _network(self, network: VirtualNetwork) -> HypervisorNetwork:
+        name = network.metadata.name
+        try:
+            self._tools.attachments.check_chain(await chain_of(self._tools.api, network))
+        except (NetworkError, ApiError) as error:
+            return HypervisorNetwork(name=name, ready=False, message=str(error))
+        return HypervisorNetwork(name=name, ready=True)
+
+
+def _by_name(networks: Any) -> list[VirtualNetwork]:
+    return sorted(networks, key=lambda network: network.metadata.name)

@@ -1,0 +1,44 @@
+"""The claims that this node has admitted, held in memory so that two admissions never count the same room.
+
+The truth is on the objects: the ledger is loaded from the API server's complete list before the first admission.
+Deciding and noting are one synchronous step, so no other admission comes between.
+"""
+
+from collections.abc import Iterable
+
+from berth_agent.reconcile.plan.admission import Refusal, Room, admit
+from berth_api.hypervisors import HypervisorSpec
+from berth_api.virtualmachines import Claim, VirtualMachine
+
+
+class Admissions:
+    """Admitted claims by VM UID."""
+
+    def __init__(self) -> None:
+        self._claims: dict[str, Claim] = {}
+
+    def load(self, vms: Iterable[VirtualMachine]) -> None:
+        """Take over the claims that the objects say are admitted."""
+        for vm in vms:
+            self.note(vm)
+
+    def note(self, vm: VirtualMachine) -> None:
+        """Take over the claim of one VM if it is admitted and not released."""
+        status = vm.status
+        if status.claim is not None and status.admitted_claim == status.claim.id != status.released_claim:
+            self._claims[vm.metadata.uid] = status.claim
+
+    def admit(self, uid: str, claim: Claim, room: Room, spec: HypervisorSpec, *, current_epoch: int) -> Refusal | None:
+        """Admit the claim, or say why not. A claim that is admitted already stays so."""
+        held = self._claims.get(uid)
+        if held is not None and held.id == claim.id:
+            return None
+        others = {other: held for other, held in self._claims.items() if other != uid}
+        refusal = admit(claim, others, room, spec, current_epoch=current_epoch)
+        if refusal is None:
+            self._claims[uid] = claim
+        return refusal
+
+    def release(self, uid: str) -> None:
+        """Give the VM's room back."""
+        self._claims.pop(uid, None)

@@ -1,0 +1,43 @@
+"""What is on this node and belongs to no VM: found by comparing the node with the API server's complete list.
+
+Done at the start and every few minutes. Nothing is destroyed here: what has no VM is handed to the reconciler, which
+asks the API server about that VM once more. A list that failed or was cut off raises, and nothing is compared. On a
+shared pool the disks of other nodes' VMs are no remains.
+"""
+
+import structlog
+
+from berth_agent.reconcile.rounds import Owner, Tools
+from berth_api.kinds import VIRTUAL_MACHINE
+
+log = structlog.get_logger()
+
+
+async def find_remains(tools: Tools) -> frozenset[Owner]:
+    """Owners that have something on this node although no VM of theirs is bound here.
+
+    Raises:
+        ApiError: there is no complete list; nobody may be called gone.
+        HypervisorError, NetworkError, StorageError: the node could not be looked at.
+    """
+    here = await owners_here(tools)
+    if not here:
+        return frozenset()
+    listed = await tools.api.list(VIRTUAL_MACHINE)
+    bound = {body["metadata"]["uid"]: body.get("status", {}).get("nodeName") for body in listed.items}
+    remains = frozenset(owner for owner in here if bound.get(owner.uid, "") not in (None, tools.node_name))
+    if remains:
+        log.info("found remains", vms=sorted(owner.uid for owner in remains))
+    return remains
+
+
+async def owners_here(tools: Tools) -> frozenset[Owner]:
+    """Everybody who has anything on this node. Where only a UID is known, namespace and name are empty."""
+    named = {domain.owner.uid: Owner(*domain.owner) for domain in await tools.hypervisor.domains()}
+    uids = set(named)
+    for owner in await tools.attachments.owners():
+        uids.add(owner)
+    uids |= await tools.seeds.seeds()
+    uids |= tools.consoles.owners()
+    uids |= (await tools.disks.observe(local_only=True)).keys()
+    return frozenset(named.get(uid, Owner("", "", uid)) for uid in uids)

@@ -1,0 +1,191 @@
+"""One VM's round: observe, plan, act, report.
+
+Rounds of one VM never overlap (the work queue sees to it); rounds of different VMs run side by side. A round holds no
+state that matters: killed at any point, the next one continues from what it observes. Two things come from outside
+while a round runs: a delete, which interrupts a step that may take long, and the loss of libvirt or the API server,
+which fails the step and is tried again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+import structlog
+
+from berth_agent.reconcile.holds import Holds
+from berth_agent.reconcile.observe import observe, observe_remains
+from berth_agent.reconcile.ownership import bound_elsewhere_or_gone
+from berth_agent.reconcile.plan.desired import Desired, Goal, desired_of
+from berth_agent.reconcile.plan.observed import Observed
+from berth_agent.reconcile.plan.planning import plan
+from berth_agent.reconcile.plan.reports import Failure, Situation, agents_part, status_of
+from berth_agent.reconcile.plan.steps import Step
+from berth_agent.reconcile.rounds import STEP_ERRORS, ClaimRefused, Owner, Round, Tools
+from berth_agent.reconcile.steps import act
+from berth_api.fields import AGENT
+from berth_api.kinds import VIRTUAL_MACHINE
+from berth_api.virtualmachines import VirtualMachine
+
+log = structlog.get_logger()
+
+
+_LOOK_AGAIN_AFTER_DOUBT = 10.0
+"""Seconds until a VM is looked at again whose object the watch has lost but the API server still has."""
+
+
+class Interrupted(Exception):
+    """The VM should not be what this round was making it. Look again at once."""
+
+
+class RemainsError(Exception):
+    """Something of a VM that does not belong here could not be taken down yet."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.step.name}: {failure.message}")
+
+
+@dataclass
+class _Running:
+    """A round under way, so that it can be interrupted."""
+
+    goal: Goal
+    task: "asyncio.Task[None] | None" = None
+    interrupted: bool = False
+
+
+class Reconciler:
+    """Brings the VMs of this node to what their objects say."""
+
+    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._tools = tools
+        self._holds = holds
+        self._now = now
+        self._running: dict[str, _Running] = {}
+        self._stop_by: dict[str, datetime] = {}
+
+    async def reconcile(self, owner: Owner) -> float | None:
+        """Do one round for the VM; returns the seconds after which to look again, None to wait for an event.
+
+        Raises:
+            ApiError, HypervisorError: the VM could not be looked at; nothing was changed.
+        """
+        vm = self._tools.view.vm(owner.uid)
+        if vm is None:
+            return await self._purge(owner)
+        claim = vm.status.claim
+        if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
+            return None
+        return self._holds.remaining(vm) or await self._round(vm)
+
+    def outdated(self, owner: Owner) -> None:
+        """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
+        running = self._running.get(owner.uid)
+        if running is None or running.task is None:
+            return
+        vm = self._tools.view.vm(owner.uid)
+        wanted = Goal.PURGE if vm is None else desired_of(vm, Observed()).goal
+        if wanted is not running.goal and wanted in (Goal.REMOVE, Goal.PURGE, Goal.STOP):
+            running.interrupted = True
+            running.task.cancel()
+
+    def changed(self, owner: Owner) -> None:
+        """Something that the VM refers to has changed: what failed may succeed now."""
+        self._holds.lift(owner.uid)
+
+    async def _round(self, vm: VirtualMachine) -> float | None:
+        observed = await observe(self._tools, vm)
+        desired = self._with_grace(vm, desired_of(vm, observed), observed)
+        to_do = plan(desired, observed, self._now())
+        work = Round(vm, desired, observed, self._tools, self._report, restarted=vm.status.started_at is not None)
+        failure = await self._act(work, to_do.steps)
+        if to_do.steps:
+            work.observed = await observe(self._tools, vm)
+        await self._report(work, failure)
+        if failure is not None:
+            return self._holds.hold(vm, retryable=failure.retryable)
+        self._holds.forget(vm.metadata.uid)
+        return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
+
+    async def _purge(self, owner: Owner) -> float | None:
+        """Take down what is left of a VM, once the API server itself says that it does not belong here."""
+        if not await bound_elsewhere_or_gone(self._tools.api, node=self._tools.node_name, owner=owner):
+            return _LOOK_AGAIN_AFTER_DOUBT
+        work = Round.of_nobody(owner, await observe_remains(self._tools, owner.uid), self._tools, self._report)
+        failure = await self._act(work, plan(work.desired, work.observed, self._now()).steps)
+        if failure is not None:
+            raise RemainsError(failure)
+        self._tools.admissions.release(owner.uid)
+        self._holds.forget(owner.uid)
+        self._stop_by.pop(owner.uid, None)
+        return None
+
+    def _with_grace(self, vm: VirtualMachine, desired: Desired, observed: Observed) -> Desired:
+        """Give a stop that nobody has dated (a delete has its own date) the VM's grace, from the first time it is seen.
+
+        An agent that is started anew begins the grace again: later, never earlier.
+        """
+        if desired.goal is not Goal.STOP or not observed.power.is_active:
+            self._stop_by.pop(vm.metadata.uid, None)
+            return desired
+        grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
+        return desired.stopped_by(self._stop_by.setdefault(vm.metadata.uid, self._now() + grace))
+
+    async def _act(self, work: Round, steps: tuple[Step, ...]) -> Failure | None:
+        """Take the steps in order; the first that fails ends the round."""
+        running = self._running[work.owner.uid] = _Running(work.desired.goal)
+        try:
+            for step in steps:
+                failure = await self._take(work, step, running)
+                if failure is not None:
+                    return failure
+        except ClaimRefused as refused:
+            work.answers = replace(work.answers, refused=refused.claim_id, refusal=str(refused))
+        finally:
+            del self._running[work.owner.uid]
+        return None
+
+    async def _take(self, work: Round, step: Step, running: _Running) -> Failure | None:
+        if running.interrupted:
+            raise Interrupted
+        begun = perf_counter()
+        task = asyncio.ensure_future(act(step, work))
+        running.task = task if step.interruptible else None
+        try:
+            async with asyncio.timeout(step.deadline):
+                await task
+        except asyncio.CancelledError:
+            if running.interrupted:
+                raise Interrupted from None
+            raise
+        except STEP_ERRORS as error:
+            log.warning("step failed", **work.owner.fields, step=step.name, reason=error.reason, error=str(error))
+            return Failure(step, error.reason or type(error).__name__, str(error), error.retryable)
+        except TimeoutError:
+            log.warning("step failed", **work.owner.fields, step=step.name, reason="DeadlineExceeded")
+            return Failure(
+                step, "DeadlineExceeded", f"{step.name} took longer than {step.deadline:g} s", retryable=True
+            )
+        finally:
+            running.task = None
+        log.info("step done", **work.owner.fields, step=step.name, seconds=round(perf_counter() - begun, 3))
+        return None
+
+    async def _report(self, work: Round, failure: Failure | None = None) -> None:
+        """Write the agent's part of the status, if it says anything new.
+
+        Raises:
+            ApiError: it could not be written. The round is done again, and so is the report.
+        """
+        vm = self._tools.view.vm(work.owner.uid) or work.vm
+        situation = Situation(vm, work.desired, work.observed, work.answers, failure)
+        status = status_of(situation, self._now())
+        if status == agents_part(vm):
+            return
+        namespace, name = vm.key
+        body = {"metadata": {"uid": vm.metadata.uid}, "status": status}
+        written = await self._tools.api.apply(
+            VIRTUAL_MACHINE, name, namespace, body, field_manager=AGENT, subresource="status"
+        )
+        self._tools.view.put(VIRTUAL_MACHINE, written)

@@ -1,0 +1,126 @@
+"""A round's working set: whose VM it is, what is there to work with, and what has been made so far."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Protocol
+
+from berth_agent.cluster_view import ClusterView, ReferenceMissing
+from berth_agent.hypervisor.errors import HypervisorError
+from berth_agent.hypervisor.ports import HypervisorPort
+from berth_agent.network.attachments import Attachment, Attachments
+from berth_agent.network.errors import NetworkError
+from berth_agent.node.facts import NodeFacts
+from berth_agent.node.keys import NodeKey, UnsealFailed
+from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.plan.admission import Refusal
+from berth_agent.reconcile.plan.desired import Desired
+from berth_agent.reconcile.plan.observed import Observed
+from berth_agent.reconcile.plan.reports import Answers
+from berth_agent.storage.disks import Disks
+from berth_agent.storage.errors import StorageError
+from berth_agent.storage.image_cache import ImageCache
+from berth_agent.storage.seeds import Seeds
+from berth_api.client import Api, ApiError
+from berth_api.virtualmachines import VirtualMachine
+
+
+class ClaimRefused(Exception):
+    """The node does not take the claim: an answer, not a failure."""
+
+    def __init__(self, claim_id: str, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.reason}: {refusal.message}")
+        self.claim_id = claim_id
+
+
+class ObjectChanged(Exception):
+    """The API server has a newer object that no longer asks for this step."""
+
+    reason = "ObjectChanged"
+    retryable = True
+
+
+STEP_ERRORS = (StorageError, NetworkError, HypervisorError, ReferenceMissing, UnsealFailed, ObjectChanged, ApiError)
+"""What a step may fail with: each has a `reason` for a condition and says whether it is `retryable`."""
+
+
+class Owner(NamedTuple):
+    """Whose a thing on this node is."""
+
+    namespace: str
+    name: str
+    uid: str
+
+    @classmethod
+    def of(cls, vm: VirtualMachine) -> "Owner":
+        """The owner that a VM is."""
+        return cls(vm.metadata.namespace, vm.metadata.name, vm.metadata.uid)
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """For log lines."""
+        return {"vm": f"{self.namespace}/{self.name}", "uid": self.uid}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the steps work with."""
+
+    node_name: str
+    api: Api
+    view: ClusterView
+    facts: NodeFacts
+    hypervisor: HypervisorPort
+    attachments: Attachments
+    images: ImageCache
+    disks: Disks
+    seeds: Seeds
+    consoles: "Consoles"
+    key: NodeKey
+    admissions: Admissions
+    namespace: str = "berth-system"
+    """Where Leases are."""
+
+
+Report = Callable[["Round"], Awaitable[None]]
+
+
+@dataclass
+class Round:
+    """One round of one VM. Steps read what earlier ones made and leave what later ones need."""
+
+    owner: Owner
+    desired: Desired
+    observed: Observed
+    tools: Tools
+    report: Report
+    object: VirtualMachine | None
+    answers: Answers = field(default_factory=Answers)
+    attachments: dict[str, Attachment] = field(default_factory=dict)
+
+    @classmethod
+    def of_vm(cls, vm: VirtualMachine, desired: Desired, observed: Observed, tools: Tools, report: Report) -> "Round":
+        """A round for an object that is bound here."""
+        claim = vm.status.claim.id if vm.status.claim is not None else None
+        answers = Answers(admitted=claim if desired.admitted else None)
+        return cls(Owner.of(vm), desired, observed, tools, report, vm, answers)
+
+    @classmethod
+    def of_nobody(cls, owner: Owner, observed: Observed, tools: Tools, report: Report) -> "Round":
+        """A round that only takes down: there is no object here any more."""
+        return cls(owner, Desired.purge(), observed, tools, report, None)
+
+    @property
+    def vm(self) -> VirtualMachine:
+        """The object that the round is for.
+
+        Raises:
+            LookupError: the round only takes down; a plan that has no object must not hold steps that need one.
+        """
+        if self.object is None:
+            raise LookupError(f"there is no object {self.owner.namespace}/{self.owner.name} in this round")
+        return self.object
+
+    async def say(self, preparing: str) -> None:
+        """Report what is under way, before something that may take long."""
+        self.answers = replace(self.answers, preparing=preparing)
+        await self.report(self)

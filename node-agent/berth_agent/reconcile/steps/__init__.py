@@ -1,0 +1,36 @@
+"""What each step does, a file for a few that belong together, and the table that finds it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from berth_agent.reconcile.plan import steps as plans
+from berth_agent.reconcile.rounds import Round
+from berth_agent.reconcile.steps import claims, disks, domains, interfaces, seeds
+
+ACTIONS: Mapping[type[plans.Step], Callable[[Any, Round], Awaitable[None]]] = {
+    plans.AdmitClaim: claims.admit,
+    plans.CreateDisk: disks.create,
+    plans.AttachInterface: interfaces.attach,
+    plans.WriteSeed: seeds.write,
+    plans.DefineDomain: domains.define,
+    plans.StartDomain: domains.start,
+    plans.ResumeDomain: domains.resume,
+    plans.SuspendDomain: domains.suspend,
+    plans.ShutdownDomain: domains.shut_down,
+    plans.DestroyDomain: domains.destroy,
+    plans.UndefineDomain: domains.undefine,
+    plans.DetachInterface: interfaces.detach,
+    plans.DeleteSeed: seeds.delete,
+    plans.DeleteDisks: disks.delete,
+    plans.ReleaseClaim: claims.release,
+}
+
+
+async def act(step: plans.Step, work: Round) -> None:
+    """Take one step.
+
+    Raises:
+        ClaimRefused: the node does not take the claim.
+        One of `STEP_ERRORS`: the step failed; done again, it continues.
+    """
+    await ACTIONS[type(step)](step, work)

@@ -1,0 +1,43 @@
+"""The claim's handshake: admitted or refused before anything is created, released after all is taken down."""
+
+from dataclasses import replace
+
+from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim
+from berth_agent.reconcile.rounds import ClaimRefused, Round
+from berth_api.client import NotFound
+from berth_api.fields import OPERATOR_LEASE
+from berth_api.hypervisors import HypervisorSpec
+from berth_api.kinds import LEASE
+
+
+async def admit(_step: AdmitClaim, work: Round) -> None:
+    """Check the claim against what the node really has, and answer on the object before anything is created."""
+    tools, claim = work.tools, work.vm.status.claim
+    if claim is None:
+        raise LookupError("a plan without a claim must not admit one")
+    epoch = await _current_epoch(work)
+    hypervisor = tools.view.hypervisor(tools.node_name)
+    spec = hypervisor.spec if hypervisor is not None else HypervisorSpec()
+    refusal = tools.admissions.admit(work.owner.uid, claim, tools.facts.room, spec, current_epoch=epoch)
+    if refusal is not None:
+        raise ClaimRefused(claim.id, refusal)
+    work.answers = replace(work.answers, admitted=claim.id)
+    await work.report(work)
+
+
+async def release(_step: ReleaseClaim, work: Round) -> None:
+    """Say that nothing of the VM is left here. The room is given back once it is said."""
+    claim = work.vm.status.claim
+    work.observed = replace(work.observed, interfaces={}, disks={})
+    work.answers = replace(work.answers, released=claim.id if claim is not None else None)
+    await work.report(work)
+    work.tools.admissions.release(work.owner.uid)
+
+
+async def _current_epoch(work: Round) -> int:
+    """`leaseTransitions` of the operator's Lease: an older claim was decided by a leader that is none any more."""
+    try:
+        lease = await work.tools.api.get(LEASE, OPERATOR_LEASE, work.tools.namespace)
+    except NotFound:
+        return 0
+    return int(lease.get("spec", {}).get("leaseTransitions") or 0)

@@ -1,0 +1,117 @@
+"""The domain: defined from the object as it is now, started, paused, stopped, forgotten."""
+
+from dataclasses import replace
+
+from berth_agent.domain.documents import build
+from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
+from berth_agent.reconcile.ownership import current
+from berth_agent.reconcile.plan.steps import (
+    DefineDomain,
+    DestroyDomain,
+    ResumeDomain,
+    ShutdownDomain,
+    StartDomain,
+    SuspendDomain,
+    UndefineDomain,
+)
+from berth_agent.reconcile.rounds import ObjectChanged, Round
+from berth_agent.reconcile.steps.disks import fetch
+from berth_agent.storage.errors import DiskMismatch
+from berth_api.kinds import VIRTUAL_MACHINE
+from berth_api.quantities import to_bytes
+from berth_api.virtualmachines import Disk
+
+
+async def define(_step: DefineDomain, work: Round) -> None:
+    """Define the domain; one that is there is redefined and stays as it runs."""
+    await work.tools.hypervisor.define(build(await request_of(work)))
+
+
+async def start(step: StartDomain, work: Round) -> None:
+    """Start the domain, once the API server itself has said that this VM should run here, on this claim."""
+    mine, claim = work.tools.node_name, work.vm.status.claim
+    now = await current(work.tools.api, work.owner)
+    if now is None or now.metadata.deletion_timestamp is not None or now.status.node_name != mine:
+        raise ObjectChanged("the VM is being deleted or bound elsewhere")
+    if now.status.claim is None or claim is None or now.status.claim.id != claim.id:
+        raise ObjectChanged("the VM has another claim by now")
+    work.tools.view.put(VIRTUAL_MACHINE, now.to_api())
+    await work.tools.hypervisor.start(work.owner.uid, paused=step.paused)
+    work.answers = replace(work.answers, started=True)
+
+
+async def resume(_step: ResumeDomain, work: Round) -> None:
+    """Let the guest go on."""
+    await work.tools.hypervisor.resume(work.owner.uid)
+
+
+async def suspend(_step: SuspendDomain, work: Round) -> None:
+    """Stop the guest's CPUs."""
+    await work.tools.hypervisor.suspend(work.owner.uid)
+
+
+async def shut_down(_step: ShutdownDomain, work: Round) -> None:
+    """Press the power button. A guest that does not hear it now is told again in the next round."""
+    await work.report(work)
+    await work.tools.hypervisor.shutdown(work.owner.uid)
+
+
+async def destroy(_step: DestroyDomain, work: Round) -> None:
+    """Pull the plug."""
+    await work.tools.hypervisor.destroy(work.owner.uid)
+
+
+async def undefine(_step: UndefineDomain, work: Round) -> None:
+    """Forget the domain, with its NVRAM."""
+    await work.tools.hypervisor.undefine(work.owner.uid)
+
+
+async def request_of(work: Round) -> DomainRequest:
+    """Everything that the domain's XML is made from, as it is on this node now."""
+    tools, vm = work.tools, work.vm
+    cpu, memory = tools.view.size(vm)
+    return DomainRequest(
+        namespace=work.owner.namespace,
+        name=work.owner.name,
+        uid=work.owner.uid,
+        claim_id=vm.status.claim.id if vm.status.claim is not None else "none",
+        generation=vm.metadata.generation,
+        cpu=cpu,
+        memory=to_bytes(memory.size),
+        accelerator=tools.facts.capabilities.accelerator,
+        machine_type=vm.status.machine_type or tools.facts.capabilities.default_machine_type,
+        firmware=vm.spec.firmware,
+        disks=tuple([await _disk(work, disk) for disk in vm.spec.disks]),
+        seed_path=str(tools.seeds.path_of(work.owner.uid)),
+        interfaces=tuple(_interface(work, nic.name) for nic in vm.spec.interfaces),
+        kernel=await _kernel(work),
+        console_log_path=str(tools.consoles.path_of(work.owner.uid)),
+    )
+
+
+async def _disk(work: Round, disk: Disk) -> DomainDisk:
+    found = await work.tools.disks.disk(vm_uid=work.owner.uid, disk_name=disk.name, pool_name=disk.pool)
+    if found is None:
+        raise DiskMismatch(f"disk {disk.name} has vanished")
+    return DomainDisk(
+        name=disk.name, path=str(found.path), format=found.format.value, bus=disk.bus, boot_order=disk.boot_order
+    )
+
+
+def _interface(work: Round, name: str) -> DomainInterface:
+    attachment = work.attachments[name]
+    return DomainInterface(
+        name=name, tap_device=attachment.tap_device, mac_address=attachment.mac_address, mtu=attachment.mtu
+    )
+
+
+async def _kernel(work: Round) -> DirectKernel | None:
+    kernel = work.vm.spec.firmware.kernel
+    if kernel is None:
+        return None
+    initrd = await fetch(work, kernel.initrd_ref) if kernel.initrd_ref is not None else None
+    return DirectKernel(
+        path=str((await fetch(work, kernel.image_ref)).path),
+        initrd_path=str(initrd.path) if initrd is not None else None,
+        command_line=kernel.command_line,
+    )

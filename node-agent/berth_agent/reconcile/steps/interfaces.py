@@ -1,0 +1,43 @@
+"""NICs: the network's plugins are run in a sandbox, and a tap leads out of it."""
+
+from ipaddress import ip_address, ip_interface
+
+from berth_agent.network.attachments import AttachmentRequest
+from berth_agent.reconcile.plan.steps import AttachInterface, DetachInterface
+from berth_agent.reconcile.rounds import Round
+from berth_agent.reconcile.steps.chains import chain_of
+from berth_api.virtualmachines import ClaimedInterface, NetworkInterface
+from berth_api.virtualnetworks import Subnet, VirtualNetwork
+
+
+async def attach(step: AttachInterface, work: Round) -> None:
+    """Attach the NIC with the addresses of the claim; an intact attachment stays as it is."""
+    nic = next(nic for nic in work.vm.spec.interfaces if nic.name == step.interface)
+    network = work.tools.view.network(nic.network_name)
+    work.attachments[nic.name] = await work.tools.attachments.attach(await _request(work, nic, network))
+
+
+async def detach(step: DetachInterface, work: Round) -> None:
+    """Detach the NIC, with the configuration that it was attached with."""
+    await work.tools.attachments.detach(work.owner.uid, step.interface)
+
+
+async def _request(work: Round, nic: NetworkInterface, network: VirtualNetwork) -> AttachmentRequest:
+    claim = work.vm.status.claim
+    claimed = next((c for c in claim.interfaces if c.name == nic.name), None) if claim is not None else None
+    addresses = claimed.ip_addresses if claimed is not None else ()
+    subnets = [subnet for subnet in network.spec.subnets if _serves(subnet, addresses)]
+    return AttachmentRequest(
+        owner_uid=work.owner.uid,
+        namespace=work.owner.namespace,
+        vm_name=work.owner.name,
+        interface=nic.name,
+        network_name=nic.network_name,
+        chain=await chain_of(work.tools.api, network),
+        mac_address=_mac(nic, claimed),
+        ip_addresses=addresses,
+        gateway=next((subnet.gateway for subnet in subnets if subnet.gateway), None),
+        dns_servers=tuple(server for subnet in subnets for server in subnet.dns_servers),
+        mtu=network.spec.mtu,
+        hostname=work.owner.name,
+    )

@@ -1,0 +1,71 @@
+"""The agent's settings: read once from the environment (`BERTH_AGENT_…`), passed in, never looked up again."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.functional_validators import BeforeValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: object) -> object:
+    """A list from the environment, with commas or colons between its items as PATH has them."""
+    return tuple(part for part in value.replace(",", ":").split(":") if part) if isinstance(value, str) else value
+
+
+def _split_on_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_on_commas)]
+
+
+class AgentSettings(BaseSettings):
+    """Everything that an administrator may decide about an agent."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BERTH_AGENT_", frozen=True, extra="ignore", use_attribute_docstrings=True
+    )
+
+    node_name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Node and of the Hypervisor. A DaemonSet takes it from `spec.nodeName`."""
+    kubeconfig: Path | None = None
+    """Left out: the Pod's own service account."""
+    namespace: str = "berth-system"
+    """Where Leases are."""
+    libvirt_uri: str = "qemu:///system"
+    state_dir: Path = Path("/var/lib/berth")
+    """Images, seeds, network state and the node's key; survives a reboot."""
+    netns_dir: Path = Path("/run/netns")
+    """Where sandboxes are mounted, as `ip netns` has them."""
+    cni_bin_dirs: Paths = (Path("/opt/cni/bin"),)
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    """auto finds out by booting: /dev/kvm being there does not mean that guests boot under it."""
+    image_file_dir: Path | None = None
+    """Directory that `source.file` of images is relative to. Left out: such images are refused."""
+    image_denied_cidrs: Networks = ()
+    """Networks that image URLs may not lead to, beside loopback and link-local: the cluster's Services and Pods."""
+    image_allowed_cidrs: Networks = ()
+    """Exceptions from what is denied."""
+    image_keep: Annotated[float, Field(ge=0)] = 24 * 3600.0
+    """Seconds that an image stays cached after its last disk is gone, as Nova keeps its base images."""
+    heartbeat: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds between renewals of the node's Lease: the kubelet's interval."""
+    heartbeat_valid: Annotated[int, Field(gt=0)] = 40
+    """Seconds after which a Lease that was not renewed means that the node is lost: the kubelet's."""
+    api_deadline: Annotated[float, Field(gt=0)] = 10.0
+    """Seconds that a request to the API server may take."""
+    audit_interval: Annotated[float, Field(gt=0)] = 180.0
+    """Seconds between complete comparisons of the API server's list with what is on the node."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """VMs worked on at the same time. Most of a start is waiting for QEMU and CNI plugins."""
+    liveness: str | None = None
+    """URL to serve the liveness probe on, for example http://0.0.0.0:8080/healthz."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "json"
+
+    @property
+    def console_dir(self) -> Path:
+        """Where the guests' consoles are logged."""
+        return self.state_dir / "consoles"

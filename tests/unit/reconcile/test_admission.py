@@ -1,0 +1,79 @@
+"""Admission: the node's own check never lets the sum of claims past what the node has."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.plan.admission import Room
+from berth_api.hypervisors import HypervisorSpec, Overcommit, Reserved
+from berth_api.quantities import from_bytes, from_millis, to_bytes, to_millis
+from berth_api.virtualmachines import Claim, ClaimedPool
+
+GIB = 1024**3
+ROOM = Room(cpu=2000, memory=8 * GIB, pools={"default": 100 * GIB})
+SPEC = HypervisorSpec(overcommit=Overcommit(cpu=2.0), reserved=Reserved(memory="1Gi"))
+
+
+def claim(name: str = "c", *, cpu: int = 1000, memory: int = GIB, storage: int = GIB, epoch: int = 3) -> Claim:
+    return Claim(
+        id=name,
+        epoch=epoch,
+        cpu=from_millis(cpu),
+        memory=from_bytes(memory),
+        storage=from_bytes(storage),
+        pools=(ClaimedPool(name="default", size=from_bytes(storage)),),
+    )
+
+
+claims = st.builds(
+    claim,
+    st.uuids().map(str),
+    cpu=st.integers(1, 3000),
+    memory=st.integers(1, 4 * GIB),
+    storage=st.integers(1, 50 * GIB),
+)
+moves = st.lists(st.tuples(st.sampled_from(["admit", "release"]), st.sampled_from("abcdef"), claims), max_size=40)
+
+
+@given(moves)
+def test_whatever_is_asked_the_node_is_never_filled_past_its_limits(history: list[tuple[str, str, Claim]]) -> None:
+    admissions = Admissions()
+    held: dict[str, Claim] = {}
+    for move, uid, wanted in history:
+        if move == "release":
+            admissions.release(uid)
+            held.pop(uid, None)
+        elif admissions.admit(uid, wanted, ROOM, SPEC, current_epoch=3) is None:
+            held[uid] = wanted
+        assert sum(to_millis(c.cpu) for c in held.values()) <= 4000
+        assert sum(to_bytes(c.memory) for c in held.values()) <= 7 * GIB
+        assert sum(to_bytes(p.size) for c in held.values() for p in c.pools) <= 100 * GIB
+
+
+def test_a_refusal_says_what_is_short_and_by_how_much() -> None:
+    admissions = Admissions()
+    assert admissions.admit("a", claim("a", memory=5 * GIB), ROOM, SPEC, current_epoch=3) is None
+    refusal = admissions.admit("b", claim("b", memory=4 * GIB), ROOM, SPEC, current_epoch=3)
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == ("InsufficientMemory", "the node is short of 2Gi of memory")
+
+
+def test_a_former_leaders_claim_is_refused() -> None:
+    refusal = Admissions().admit("a", claim(epoch=2), ROOM, SPEC, current_epoch=3)
+    assert refusal is not None
+    assert refusal.reason == "StaleEpoch"
+
+
+def test_a_pool_that_is_not_ready_is_named() -> None:
+    bare = Room(cpu=2000, memory=8 * GIB, pools={})
+    refusal = Admissions().admit("a", claim(), bare, SPEC, current_epoch=3)
+    assert refusal is not None
+    assert refusal.reason == "StoragePoolNotReady"
+    assert "default" in refusal.message
+
+
+def test_admitting_the_same_claim_twice_counts_it_once() -> None:
+    admissions = Admissions()
+    big = claim("big", memory=6 * GIB)
+    assert admissions.admit("a", big, ROOM, SPEC, current_epoch=3) is None
+    assert admissions.admit("a", big, ROOM, SPEC, current_epoch=3) is None

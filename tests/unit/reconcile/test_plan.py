@@ -1,0 +1,191 @@
+"""The plan: what a simulated node does with it always ends in what was asked for, and delete always wins."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from berth_agent.reconcile.plan import steps as plans
+from berth_agent.reconcile.plan.desired import Desired, Goal
+from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
+from berth_agent.reconcile.plan.planning import POWER_BUTTON_INTERVAL, plan
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(hours=1)
+NAMES = st.lists(st.sampled_from(["a", "b", "c"]), unique=True).map(tuple)
+
+
+def interface(name: str, *, intact: bool = True) -> ObservedInterface:
+    return ObservedInterface(name, intact, problem="" if intact else "the tap is gone")
+
+
+def disk(name: str) -> ObservedDisk:
+    return ObservedDisk(name, f"/pool/{name}", 1)
+
+
+desires = st.builds(
+    Desired,
+    goal=st.sampled_from(Goal),
+    admitted=st.booleans(),
+    disk_names=NAMES,
+    interface_names=NAMES,
+    destroy_at=st.sampled_from([None, NOW - timedelta(seconds=1), LATER]),
+)
+observations = st.builds(
+    Observed,
+    power=st.sampled_from(Power),
+    interfaces=st.dictionaries(st.sampled_from("abcd"), st.booleans()).map(
+        lambda found: {name: interface(name, intact=intact) for name, intact in found.items()}
+    ),
+    disks=NAMES.map(lambda names: {name: disk(name) for name in names}),
+    has_seed=st.booleans(),
+)
+
+
+class Node:
+    """A node on which every step does at once what it is for; the guest obeys the power button if `obedient`."""
+
+    def __init__(self, observed: Observed, *, obedient: bool = True) -> None:
+        self.observed = observed
+        self.obedient = obedient
+        self.admitted = False
+        self.released = False
+
+    def take(self, step: plans.Step) -> None:  # noqa: C901, PLR0912 - one case a step, on purpose
+        seen = self.observed
+        match step:
+            case plans.AdmitClaim():
+                self.admitted = True
+            case plans.CreateDisk(name):
+                assert name not in seen.disks, "a disk that is there is never made again"
+                seen = replace(seen, disks={**seen.disks, name: disk(name)})
+            case plans.AttachInterface(name):
+                seen = replace(seen, interfaces={**seen.interfaces, name: interface(name)})
+            case plans.DetachInterface(name):
+                assert not seen.power.is_active, "the tap of a running guest is never taken away"
+                seen = replace(seen, interfaces={k: v for k, v in seen.interfaces.items() if k != name})
+            case plans.WriteSeed():
+                seen = replace(seen, has_seed=True)
+            case plans.DeleteSeed():
+                seen = replace(seen, has_seed=False)
+            case plans.DefineDomain():
+                seen = replace(seen, power=Power.OFF if seen.power is Power.ABSENT else seen.power)
+            case plans.StartDomain(paused):
+                assert seen.power in (Power.OFF, Power.CRASHED), "only what is defined and off is started"
+                seen = replace(seen, power=Power.PAUSED if paused else Power.RUNNING)
+            case plans.ResumeDomain():
+                seen = replace(seen, power=Power.RUNNING)
+            case plans.SuspendDomain():
+                seen = replace(seen, power=Power.PAUSED)
+            case plans.ShutdownDomain():
+                seen = replace(seen, power=Power.OFF if self.obedient else seen.power)
+            case plans.DestroyDomain():
+                seen = replace(seen, power=Power.OFF)
+            case plans.UndefineDomain():
+                assert not seen.power.is_active, "a running domain is never forgotten"
+                seen = replace(seen, power=Power.ABSENT)
+            case plans.DeleteDisks():
+                assert not seen.power.is_active, "a running guest keeps its disks"
+                seen = replace(seen, disks={})
+            case plans.ReleaseClaim():
+                assert seen.nothing, "the claim is released last, when nothing is left"
+                self.released = True
+            case _:
+                pytest.fail(f"the node of this test does not know {step}")
+        self.observed = seen
+
+
+def run(desired: Desired, node: Node, now: datetime = NOW) -> None:
+    for _ in range(4):
+        desired = replace(desired, admitted=desired.admitted or node.admitted)
+        for step in plan(desired, node.observed, now).steps:
+            node.take(step)
+
+
+@given(desires, observations)
+def test_every_plan_ends_in_what_was_asked_for(desired: Desired, observed: Observed) -> None:
+    node = Node(observed)
+    run(desired, node)
+    end = node.observed
+    match desired.goal:
+        case Goal.RUN:
+            assert end.power in (Power.RUNNING, Power.STOPPING)
+        case Goal.PAUSE:
+            assert end.power in (Power.PAUSED, Power.STOPPING)
+        case Goal.STOP:
+            assert not end.power.is_active
+        case Goal.REMOVE:
+            assert end.nothing
+            assert node.released
+        case Goal.PURGE:
+            assert end.nothing
+            assert not node.released
+
+
+@given(desires, observations)
+def test_what_a_plan_leads_to_needs_no_further_plan(desired: Desired, observed: Observed) -> None:
+    node = Node(observed)
+    run(desired, node)
+    settled = replace(desired, admitted=True)
+    again = plan(settled, node.observed, NOW).steps
+    if desired.goal in (Goal.RUN, Goal.PAUSE, Goal.STOP):
+        assert again == ()
+    else:
+        assert set(again) <= {plans.DeleteDisks(), plans.ReleaseClaim()}
+
+
+@given(desires, observations, st.data())
+def test_a_plan_that_was_killed_between_two_steps_is_continued(
+    desired: Desired, observed: Observed, data: st.DataObject
+) -> None:
+    node = Node(observed)
+    steps = plan(desired, observed, NOW).steps
+    for step in steps[: data.draw(st.integers(0, len(steps)))]:
+        node.take(step)
+    node.released = False
+    run(desired, node)
+    assert node.observed.nothing == (desired.goal in (Goal.REMOVE, Goal.PURGE) or node.observed == Observed())
+
+
+@given(desires, observations)
+def test_nothing_is_created_before_the_claim_is_admitted(desired: Desired, observed: Observed) -> None:
+    steps = plan(replace(desired, admitted=False), observed, NOW).steps
+    created = [index for index, step in enumerate(steps) if isinstance(step, plans.CreateDisk | plans.StartDomain)]
+    if created:
+        assert steps.index(plans.AdmitClaim()) < min(created)
+
+
+def test_a_guest_that_ignores_the_power_button_is_told_again_and_then_destroyed() -> None:
+    stubborn = Node(Observed(power=Power.RUNNING), obedient=False)
+    desired = Desired(Goal.REMOVE, admitted=True, destroy_at=NOW + timedelta(seconds=30))
+
+    first = plan(desired, stubborn.observed, NOW)
+    assert first.steps == (plans.ShutdownDomain(),)
+    assert first.look_again_after == POWER_BUTTON_INTERVAL
+
+    last = plan(desired, stubborn.observed, NOW + timedelta(seconds=29))
+    assert last.look_again_after == timedelta(seconds=1)
+
+    over = plan(desired, stubborn.observed, NOW + timedelta(seconds=30))
+    assert over.steps[0] == plans.DestroyDomain()
+    assert over.steps[-1] == plans.ReleaseClaim()
+
+
+def test_a_paused_guest_is_woken_to_hear_the_power_button() -> None:
+    desired = Desired(Goal.STOP, destroy_at=LATER)
+    steps = plan(desired, Observed(power=Power.PAUSED), NOW).steps
+    assert steps == (plans.ResumeDomain(), plans.ShutdownDomain())
+
+
+def test_a_broken_attachment_of_a_running_guest_is_repaired_and_nothing_else_is_touched() -> None:
+    observed = Observed(power=Power.RUNNING, interfaces={"a": interface("a", intact=False), "b": interface("b")})
+    desired = Desired(Goal.RUN, admitted=True, interface_names=("a", "b"))
+    assert plan(desired, observed, NOW).steps == (plans.AttachInterface("a"),)
+
+
+def test_a_nic_that_left_the_spec_is_detached_before_the_next_start() -> None:
+    observed = Observed(power=Power.OFF, interfaces={"old": interface("old")})
+    steps = plan(Desired(Goal.RUN, admitted=True, interface_names=("new",)), observed, NOW).steps
+    assert steps.index(plans.DetachInterface("old")) < steps.index(plans.AttachInterface("new"))
