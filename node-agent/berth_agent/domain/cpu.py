@@ -1,0 +1,69 @@
+"""`<cpu>` and `<vcpu>`: topology, and the model that a guest gets where its owner names none.
+
+KVM: host-model, all that the host's CPU has and libvirt can promise to a migration's target. TCG: `maximum`, what
+the emulator can do on any host; it includes x86-64-v3, without which newer distributions refuse to start, and guests
+boot with it as fast as with the smallest model (docs/decisions/0007-domain-and-libvirt.md has the measurement).
+"""
+
+from typing import Literal
+
+from pydantic_xml import attr, element
+
+from berth_agent.domain.elements import Element, OnOff
+from berth_agent.domain.requests import Accelerator
+from berth_api.virtualmachines import CPU
+
+
+class VCPU(Element, tag="vcpu"):
+    """Virtual CPUs: the most that the guest can have, and those it boots with."""
+
+    placement: Literal["static"] = attr(default="static")
+    current: int | None = attr(default=None)
+    maximum: int
+
+
+class Topology(Element, tag="topology"):
+    """Sockets up to which CPUs can be added, and what is in each."""
+
+    sockets: int = attr()
+    dies: int = attr(default=1)
+    cores: int = attr()
+    threads: int = attr()
+
+
+class Model(Element, tag="model"):
+    """A named model, taken exactly or not at all."""
+
+    fallback: Literal["forbid"] = attr(default="forbid")
+    name: str
+
+
+class CPUElement(Element, tag="cpu"):
+    """The CPU that the guest sees."""
+
+    mode: Literal["host-model", "host-passthrough", "maximum", "custom"] = attr()
+    match: Literal["exact"] | None = attr(default=None)
+    check: Literal["partial", "none"] | None = attr(default=None)
+    migratable: OnOff | None = attr(default=None)
+    model: Model | None = None
+    topology: Topology
+
+
+def vcpu(cpu: CPU) -> VCPU:
+    """`<vcpu>`: with maxSockets, the guest boots with fewer CPUs than it can be given."""
+    maximum = (cpu.max_sockets or cpu.sockets) * cpu.cores * cpu.threads
+    return VCPU(current=cpu.count if cpu.count != maximum else None, maximum=maximum)
+
+
+def cpu_element(cpu: CPU, accelerator: Accelerator) -> CPUElement:
+    """`<cpu>`: the model asked for, or the accelerator's default."""
+    topology = Topology(sockets=cpu.max_sockets or cpu.sockets, cores=cpu.cores, threads=cpu.threads)
+    match cpu.model or ("host-model" if accelerator == "kvm" else "maximum"):
+        case "host-model":
+            return CPUElement(mode="host-model", check="partial", topology=topology)
+        case "host-passthrough":
+            return CPUElement(mode="host-passthrough", check="none", migratable="on", topology=topology)
+        case "maximum":
+            return CPUElement(mode="maximum", check="none", topology=topology)
+        case name:
+            return CPUElement(mode="custom", match="exact", check="partial", model=Model(name=name), topology=topology)

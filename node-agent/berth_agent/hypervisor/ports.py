@@ -1,0 +1,112 @@
+"""The port: all that the agent knows of its hypervisor.
+
+A VM's domain is named by the VM's UID alone. The implementation finds it by the metadata that the domain carries, and
+touches nothing that does not carry it: a name or a UUID proves nothing.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Literal, Protocol
+
+from berth_agent.hypervisor.states import DomainState, GuestInterface, HostCapabilities, HypervisorEvent, PoolInfo
+
+ShutdownMode = Literal["acpi", "agent"]
+
+
+class HypervisorPort(Protocol):
+    """A hypervisor on this node. Every call has a deadline and can raise Unavailable or DeadlineExceeded."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+
+    def events(self) -> AbstractAsyncContextManager[AsyncIterator[HypervisorEvent]]:
+        """Everything that happens from entering the context on. A slow reader is told EventsLost, and goes on."""
+
+    async def capabilities(self) -> HostCapabilities:
+        """What this node can run."""
+
+    async def domains(self) -> tuple[DomainState, ...]:
+        """Every domain of ours: a complete list, or an error. Domains of others are left out."""
+
+    async def domain(self, uid: str) -> DomainState | None:
+        """The VM's domain, or None where there is none."""
+
+    async def define(self, xml: str) -> DomainState:
+        """Define a domain that carries our metadata; one of the same VM is redefined, and a running guest stays so.
+
+        Raises:
+            DomainRejected: libvirt does not take the XML, or it carries no metadata of ours.
+            DomainExists: the name or the UUID belongs to another domain.
+        """
+
+    async def start(self, uid: str, *, paused: bool = False) -> None:
+        """Start the guest; with its CPUs stopped if `paused`. One that is active already is left as it is.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            OperationFailed: QEMU did not come up.
+        """
+
+    async def resume(self, uid: str) -> None:
+        """Let the guest's CPUs run.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            OperationInvalid: the guest is not active.
+        """
+
+    async def suspend(self, uid: str) -> None:
+        """Stop the guest's CPUs.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            OperationInvalid: the guest is not active.
+        """
+
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+        """Ask the guest to power off, which it may ignore. One that is off already is left as it is.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            GuestAgentUnavailable: mode `agent`, and no agent answers.
+        """
+
+    async def destroy(self, uid: str) -> None:
+        """Pull the plug. Where there is no domain, or an inactive one, nothing is left to do.
+
+        Raises:
+            OperationFailed: QEMU's process does not end.
+        """
+
+    async def undefine(self, uid: str) -> None:
+        """Forget the domain and what libvirt keeps of it (NVRAM, saved state, snapshots). Repeatable.
+
+        Raises:
+            OperationInvalid: the guest is active.
+        """
+
+    async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
+        """Make a storage pool that is active and started with libvirtd, if it is not there yet, and look at its room.
+
+        Raises:
+            PoolConflict: a pool of that name has another type or path.
+            OperationFailed: the directory cannot be made or read.
+        """
+
+    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
+        """NICs and addresses as the guest's agent tells them.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            GuestAgentUnavailable: no agent answers.
+        """
+
+    async def guest_ping(self, uid: str) -> None:
+        """Return when the guest's agent has answered.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            GuestAgentUnavailable: no agent answers.
+        """

@@ -1,0 +1,182 @@
+"""What the hypervisor tells, as plain values: no libvirt object leaves the adapter."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+
+class DomainOwner(NamedTuple):
+    """The VM that a domain was made for."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class DomainPower(StrEnum):
+    """What a domain does."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTTING_DOWN = "shutting_down"
+    SHUT_OFF = "shut_off"
+    CRASHED = "crashed"
+    """The guest panicked and is kept as it was."""
+    PM_SUSPENDED = "pm_suspended"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is a QEMU process."""
+        return self is not DomainPower.SHUT_OFF
+
+
+@dataclass(frozen=True)
+class DomainInterface:
+    """A NIC of a domain."""
+
+    mac_address: str
+    device: str
+    """The tap."""
+
+
+@dataclass(frozen=True)
+class DomainDisk:
+    """A disk of a domain."""
+
+    target: str
+    source: str
+    """Path of its file; empty where it has none."""
+    serial: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainState:
+    """A domain of ours, as libvirt has it."""
+
+    owner: DomainOwner
+    uuid: str
+    name: str
+    power: DomainPower
+    power_reason: str
+    """Why it is in this state, in CamelCase: Booted, User, IOError, Shutdown, Destroyed, Crashed, Failed, …"""
+    claim_id: str
+    generation: int
+    """Generation of the spec that the domain was made from."""
+    hardware: str
+    """Hash of the guest's hardware: `berth_agent.domain.metadata.hardware_hash`."""
+    machine_type: str
+    interfaces: tuple[DomainInterface, ...] = ()
+    disks: tuple[DomainDisk, ...] = ()
+    console: str = ""
+    """Path of the console's pseudo terminal while the guest runs."""
+    guest_agent_connected: bool = False
+    started_at: datetime | None = None
+    """When the running guest was started here; not known of one that somebody else started."""
+    autostart: bool = False
+    persistent: bool = True
+
+    @property
+    def failed(self) -> bool:
+        """Whether the guest is off, or of no use, because something went wrong and not because it was to stop."""
+        if self.power is DomainPower.SHUT_OFF:
+            return self.power_reason in ("Crashed", "Failed", "Panicked", "Daemon")
+        return self.power is DomainPower.CRASHED
+
+
+class DomainEventKind(StrEnum):
+    """What happened to a domain."""
+
+    DEFINED = "Defined"
+    UNDEFINED = "Undefined"
+    STARTED = "Started"
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    SHUTTING_DOWN = "ShuttingDown"
+    STOPPED = "Stopped"
+    CRASHED = "Crashed"
+    PM_SUSPENDED = "PMSuspended"
+    REBOOTED = "Rebooted"
+    IO_ERROR = "IOError"
+    WATCHDOG = "Watchdog"
+    AGENT_CONNECTED = "GuestAgentConnected"
+    AGENT_DISCONNECTED = "GuestAgentDisconnected"
+    JOB_COMPLETED = "JobCompleted"
+
+
+@dataclass(frozen=True)
+class DomainEvent:
+    """Something happened to a domain of ours. A hint to look again, never the truth by itself."""
+
+    kind: DomainEventKind
+    owner: DomainOwner
+    uuid: str
+    detail: str = ""
+    """libvirt's reason in CamelCase; for IOError the disk's target and reason, as vda:enospc."""
+
+
+class ConnectionChange(StrEnum):
+    """What happened to the connection."""
+
+    CONNECTED = "Connected"
+    """For the first time, or again. Everything may have happened meanwhile."""
+    DISCONNECTED = "Disconnected"
+    EVENTS_LOST = "EventsLost"
+    """The subscriber was too slow: look at everything."""
+
+
+@dataclass(frozen=True)
+class ConnectionEvent:
+    """The connection to libvirtd changed."""
+
+    change: ConnectionChange
+    detail: str = ""
+
+
+HypervisorEvent = DomainEvent | ConnectionEvent
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostCapabilities:
+    """What this node can run."""
+
+    accelerator: Literal["kvm", "tcg"]
+    architecture: str
+    cpus: int
+    memory: int
+    """Bytes."""
+    libvirt_version: str
+    hypervisor_version: str
+    """QEMU's."""
+    machine_types: tuple[str, ...]
+    """Canonical names of machine types that are not deprecated."""
+    default_machine_type: str
+    """The canonical name that q35 stands for now."""
+    cpu_models: tuple[str, ...]
+    """Named models that run here under the accelerator."""
+    host_model: str
+    """The named model nearest to what the accelerator offers; empty where libvirt knows none."""
+    efi: bool
+    secure_boot: bool
+
+
+@dataclass(frozen=True)
+class PoolInfo:
+    """A storage pool on this node, in bytes."""
+
+    name: str
+    path: Path
+    capacity: int
+    allocation: int
+    available: int
+
+
+@dataclass(frozen=True)
+class GuestInterface:
+    """A NIC as the guest sees it."""
+
+    name: str
+    mac_address: str
+    ip_addresses: tuple[str, ...] = ()
+    """With prefix length."""
