@@ -7,10 +7,12 @@ never an error. What may be written is decided by the schemas made from these mo
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from berth_api.markers import Cel, ServerDefault
+from berth_api.markers import VALIDATIONS, Cel, ServerDefault
 
 GROUP = "berth.dev"
 VERSION = "v1alpha1"
@@ -32,6 +34,13 @@ class Model(BaseModel):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
     rules: ClassVar[tuple[Cel, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core_schema)
+        if cls.rules:
+            handler.resolve_ref_schema(schema)[VALIDATIONS] = [rule.validation() for rule in cls.rules]
+        return schema
 
     def to_api(self) -> dict[str, Any]:
         """The object as the API server takes it: camelCase, JSON types, without what was left unset."""

@@ -11,6 +11,15 @@ from berth_api.markers import Cel, ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
 from berth_api.quantities import Quantity
 
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HOSTS = (
+    r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?[.]?",  # not 127.1 or 0x7f000001: they are addresses
+    rf"{_OCTET}([.]{_OCTET}){{3}}",
+    r"\[([23][0-9a-f]{3}|f[cd][0-9a-f]{2}):[0-9a-f:]*\]",  # global and unique local unicast
+)
+_LOCAL_HOSTS = (r"([^/?#]*[.])?localhost[.]?", r"(0|127|169[.]254|22[4-9]|2[3-5][0-9])[.][0-9.]+")
+_AUTHORITY_END = "(:[0-9]{1,5})?([/?#]|$)"
+
 
 class HttpSource(Model):
     """An image on a web server."""
@@ -19,12 +28,14 @@ class HttpSource(Model):
 
     rules = (
         Cel(
-            "isURL(self.url) && url(self.url).getHostname() != ''",
-            "url must be a valid http or https URL, without user or password",
+            f"isURL(self.url) && self.url.matches(r'(?i)^https?://({'|'.join(_HOSTS)}){_AUTHORITY_END}')",
+            "url must be a valid http or https URL, without user or password, whose host is a DNS name,"
+            " an IPv4 address, or a global or unique local IPv6 address",
         ),
         Cel(
-            "!isURL(self.url) || !(url(self.url).getHostname().lowerAscii() in ['localhost', '127.0.0.1', '[::1]', '::1', '0.0.0.0', '169.254.169.254'])",
-            "url must not lead to a loopback or link-local address; serve the image from an address that the nodes may reach",
+            f"!self.url.matches(r'(?i)^https?://({'|'.join(_LOCAL_HOSTS)}){_AUTHORITY_END}')",
+            "url must not lead to a loopback, link-local or multicast address;"
+            " serve the image from an address that the nodes may reach",
         ),
     )
 
