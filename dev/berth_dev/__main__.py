@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from berth_dev import images, startup, states, statuses, teardown
+from berth_dev import demo, images, startup, states, statuses, teardown
 from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
@@ -144,8 +144,6 @@ def _exec(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from berth_dev import demo  # noqa: PLC0415 - only this command needs it
-
     demo.run(arguments.cluster, say=timed_lines())
     return 0
 

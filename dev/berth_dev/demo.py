@@ -1,7 +1,7 @@
-"""From nothing to guests that answer, telling what happens meanwhile; the cluster stays for whoever wants to look around.
+"""From nothing to guests that answer, telling what happens meanwhile; then the cluster stays, to look around in.
 
-The examples are those of the documentation. Two things in them depend on the machine and are put in here: the addresses,
-which they take from the block that RFC 5737 reserves for documentation, and the digest of the image just built.
+The examples are those of the documentation. Two things in them depend on the machine and are put in here: the
+addresses, which they take from the block that RFC 5737 reserves for documentation, and the digest of the image.
 """
 
 import http.client
