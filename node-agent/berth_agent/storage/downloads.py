@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from berth_agent.storage.destinations import DestinationPolicy
@@ -35,7 +36,12 @@ _GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 
 
 async def download(
-    source: HttpSource, sink: ImageSink, *, limits: DownloadLimits, destinations: DestinationPolicy
+    source: HttpSource,
+    sink: ImageSink,
+    *,
+    limits: DownloadLimits,
+    destinations: DestinationPolicy,
+    resolver: AbstractResolver,
 ) -> None:
     """Write what the URL answers into the sink, which keeps the size limits.
 
@@ -48,7 +54,7 @@ async def download(
     """
     url = parse_url(source.url)
     try:
-        async with asyncio.timeout(limits.total_seconds), _session(limits, destinations) as session:
+        async with asyncio.timeout(limits.total_seconds), _session(limits, destinations, resolver) as session:
             await _follow(session, url, sink, limits)
     except TimeoutError as error:
         raise DownloadTimedOut(
@@ -76,11 +82,17 @@ def parse_url(text: str) -> URL:
 
 
 @asynccontextmanager
-async def _session(limits: DownloadLimits, destinations: DestinationPolicy) -> AsyncIterator[aiohttp.ClientSession]:
+async def _session(
+    limits: DownloadLimits, destinations: DestinationPolicy, resolver: AbstractResolver
+) -> AsyncIterator[aiohttp.ClientSession]:
     """A session of its own per download: no cookies, no proxy or netrc of the environment, no reused connection."""
     # Addresses are tried in order, not raced: a refusal must end the attempt, not lose a race.
     connector = aiohttp.TCPConnector(
-        socket_factory=destinations.open_socket, happy_eyeballs_delay=None, force_close=True, use_dns_cache=False
+        resolver=resolver,
+        socket_factory=destinations.open_socket,
+        happy_eyeballs_delay=None,
+        force_close=True,
+        use_dns_cache=False,
     )
     timeout = aiohttp.ClientTimeout(
         total=None, connect=limits.connect_seconds, sock_connect=limits.connect_seconds, sock_read=limits.stall_seconds

@@ -20,6 +20,7 @@ from berth_agent.storage.file_locks import locked
 from berth_agent.storage.files import copy
 from berth_agent.storage.image_tool import ImageTool
 from berth_agent.storage.inspection import inspect
+from berth_agent.storage.resolvers import BoundedResolver
 from berth_agent.storage.settings import DownloadLimits, ImageLimits
 from berth_agent.storage.sinks import ImageSink
 from berth_agent.storage.sources import CachedImage, Digest, FileSource, HttpSource, ImageSource, Progress
@@ -68,6 +69,7 @@ class ImageCache:
         self._limits = limits or ImageLimits()
         self._tool = ImageTool(self._limits)
         self._slots = asyncio.Semaphore(self._downloads.concurrent)
+        self._resolver = BoundedResolver(self._downloads.concurrent)
         self._flights: dict[_Key, _Flight] = {}
 
     async def start(self) -> None:
@@ -202,7 +204,13 @@ class ImageCache:
         with ImageSink(path, limits=self._downloads, progress=progress) as sink:
             match source:
                 case HttpSource():
-                    await download(source, sink, limits=self._downloads, destinations=self._destinations)
+                    await download(
+                        source,
+                        sink,
+                        limits=self._downloads,
+                        destinations=self._destinations,
+                        resolver=self._resolver,
+                    )
                 case FileSource():
                     await self._copy(source, sink)
             actual = await sink.finish()

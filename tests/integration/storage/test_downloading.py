@@ -140,6 +140,13 @@ async def test_a_name_that_does_not_exist_is_a_failure_to_retry(cache: ImageCach
     assert "no-such-host.invalid" in str(error)
 
 
+@pytest.mark.parametrize("host", ["a" * 70 + ".example.org", "a..b", "-", "xn--", "%00", "a_b.invalid"])
+async def test_a_name_that_could_not_exist_is_typed(cache: ImageCache, left_behind: Left, host: str) -> None:
+    with pytest.raises((DownloadFailed, InvalidSource)):
+        await cache.ensure(HttpSource(url=f"http://{host}/a"), ANY)
+    assert left_behind() == []
+
+
 async def test_a_server_that_drips_runs_into_the_total_deadline(images: Path, serve: Serve, left_behind: Left) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

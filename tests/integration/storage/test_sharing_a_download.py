@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -152,6 +153,43 @@ async def test_a_start_sweeps_what_a_crash_left(
     await new_cache().start()
     assert left_behind() == [NAME, f"{NAME}/image", f"{NAME}/image.json"]
     assert await cache.images() == (whole,)
+
+
+PROCESS = """
+import asyncio, sys, time
+from pathlib import Path
+from berth_agent.storage.destinations import DestinationPolicy
+from berth_agent.storage.image_cache import ImageCache
+from berth_agent.storage.sources import HttpSource
+
+async def main(root, url, checksum):
+    policy = DestinationPolicy.of(allowed_cidrs=["127.0.0.1/32"])
+    cache = ImageCache(Path(root), destinations=policy, clock=time.time)
+    await cache.start()
+    await cache.ensure(HttpSource(url=url), checksum)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_a_process_that_is_killed_leaves_neither_lock_nor_half_an_image(
+    new_cache: Callable[[], ImageCache], images: Path, serve: Serve, left_behind: Left
+) -> None:
+    held = HeldAnswer()
+    url = serve("/a", held)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", PROCESS, str(images), url, CHECKSUM)
+    try:
+        await asyncio.wait_for(held.begun.wait(), 20)
+        cache = new_cache()
+        await cache.start()
+        assert f"incoming/{NAME}/image" in left_behind(), "a live process is left alone"
+        assert f"locks/{NAME}.lock" in left_behind()
+    finally:
+        process.kill()
+        await process.wait()
+    await cache.start()
+    assert left_behind() == []
+    assert (await cache.ensure(HttpSource(url=serve("/b", DATA)), CHECKSUM)).size == len(DATA)
 
 
 async def test_an_image_that_changed_its_size_is_fetched_again(
