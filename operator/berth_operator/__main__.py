@@ -1,0 +1,108 @@
+"""The operator as a program: everything is put together here, by hand, once."""
+
+import asyncio
+import logging
+import sys
+
+import kopf
+from pydantic import ValidationError
+
+from berth_api.client import ApiClient, ApiError
+from berth_operator import logs
+from berth_operator.handlers.registry import build_registry, build_settings
+from berth_operator.leases import Election, LeaseTimes
+from berth_operator.operation import Operation
+from berth_operator.settings import Settings
+
+_LOGGER = logging.getLogger(__name__)
+_USER_AGENT = "berth-operator/0.1.0"
+
+
+class _Service:
+    """Starts and stops with kopf; when it fails, kopf is told to stop, and the process ends with an error."""
+
+    def __init__(self, operation: Operation, election: Election) -> None:
+        self._operation, self._election = operation, election
+        self._task: asyncio.Task[None] | None = None
+        self.stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Stand for leadership from now on."""
+        self._task = asyncio.create_task(self._election.run(self._operation.lead), name="election")
+        self._task.add_done_callback(lambda _: self.stopped.set())
+
+    async def stop(self) -> None:
+        """Stop deciding, give the Lease back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def probe(self) -> str:
+        """What the liveness probe answers.
+
+        Raises:
+            kopf.PermanentError: the operator no longer works.
+        """
+        if self._task is None or self._task.done():
+            raise kopf.PermanentError("the operator does not run")
+        return "running"
+
+    def result(self) -> None:
+        """Raise what ended the work, if anything but `stop` did."""
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            self._task.result()
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop.
+
+    Raises:
+        ApiError: there are no credentials.
+    """
+    loop = asyncio.get_running_loop()
+    times = LeaseTimes(settings.lease_duration, settings.lease_renew_deadline, settings.lease_retry)
+    async with await ApiClient.connect(
+        settings.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
+    ) as api:
+        operation = Operation(api, settings, clock=loop.time)
+        election = Election(
+            api,
+            namespace=settings.namespace,
+            name=settings.lease_name,
+            identity=settings.identity,
+            times=times,
+            clock=loop.time,
+        )
+        service = _Service(operation, election)
+        await kopf.operator(
+            registry=build_registry(
+                operation.cluster,
+                login=api.connection,
+                start=service.start,
+                stop=service.stop,
+                probe=service.probe,
+            ),
+            settings=build_settings(operation.cluster),
+            memo=operation,
+            clusterwide=True,
+            liveness_endpoint=settings.liveness_url,
+            stop_flag=service.stopped,
+        )
+        service.result()
+
+
+def main() -> None:
+    """Entry point of the console script `berth-operator`."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.exit(f"the settings (BERTH_OPERATOR_…) are not valid: {error}")
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(run(settings))
+    except ApiError as error:
+        sys.exit(f"cannot start: {error}")
+
+
+if __name__ == "__main__":
+    main()

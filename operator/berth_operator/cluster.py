@@ -1,0 +1,66 @@
+"""All that the operator knows of the cluster, kind by kind, and how it is listed anew.
+
+A new leader lists everything before its first decision, and an audit does so every few minutes.
+"""
+
+import asyncio
+from typing import Any
+
+from berth_api import kinds
+from berth_api.client import Api
+from berth_api.hypervisors import Hypervisor
+from berth_api.storagepools import StoragePool
+from berth_api.virtualmachineclasses import VirtualMachineClass
+from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
+from berth_api.virtualmachines import ImageReference, VirtualMachine
+from berth_api.virtualnetworks import VirtualNetwork
+from berth_operator.objects import Heartbeat, Node
+from berth_operator.store import Collection
+
+
+class Cluster:
+    """The collections, one per kind."""
+
+    def __init__(self, lease_namespace: str) -> None:
+        self.machines = Collection(kinds.VIRTUAL_MACHINE, VirtualMachine.from_api)
+        self.classes = Collection(kinds.VIRTUAL_MACHINE_CLASS, VirtualMachineClass.from_api)
+        self.images = Collection(kinds.VIRTUAL_MACHINE_IMAGE, VirtualMachineImage.from_api)
+        self.cluster_images = Collection(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, ClusterVirtualMachineImage.from_api)
+        self.networks = Collection(kinds.VIRTUAL_NETWORK, VirtualNetwork.from_api)
+        self.pools = Collection(kinds.STORAGE_POOL, StoragePool.from_api)
+        self.hypervisors = Collection(kinds.HYPERVISOR, Hypervisor.from_api)
+        self.nodes = Collection(kinds.NODE, Node.from_api)
+        self.leases = Collection(kinds.LEASE, Heartbeat.from_api, lease_namespace)
+
+    @property
+    def collections(self) -> tuple[Collection[Any], ...]:
+        """All of them, nodes and their properties before what is placed on them."""
+        return (
+            self.nodes,
+            self.leases,
+            self.hypervisors,
+            self.pools,
+            self.networks,
+            self.classes,
+            self.images,
+            self.cluster_images,
+            self.machines,
+        )
+
+    def image(
+        self, reference: ImageReference, namespace: str
+    ) -> VirtualMachineImage | ClusterVirtualMachineImage | None:
+        """The image that a VM of this namespace refers to."""
+        if reference.kind == kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE.kind:
+            return self.cluster_images.get(reference.name)
+        return self.images.get(reference.name, namespace)
+
+    async def refresh(self, api: Api) -> None:
+        """List everything anew, then take it in at once, so that no decision sees half of it.
+
+        Raises:
+            ApiError: A list failed; nothing was taken in.
+        """
+        lists = await asyncio.gather(*(api.list(each.kind, each.namespace) for each in self.collections))
+        for collection, listed in zip(self.collections, lists, strict=True):
+            collection.replace(listed)

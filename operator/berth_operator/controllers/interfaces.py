@@ -1,0 +1,133 @@
+"""MAC and IP addresses of a VM's NICs, chosen so that no two VMs ever hold the same.
+
+A VM that is bound again keeps what its previous claim had, unless another VM holds it by now.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, VirtualMachine
+from berth_api.virtualnetworks import VirtualNetwork
+from berth_operator.controllers.references import Unbindable
+from berth_operator.scheduling.addresses import AddressError, ExhaustedError, choose, plain
+from berth_operator.scheduling.ledger import Address, Ledger
+from berth_operator.scheduling.macs import ATTEMPTS, generate
+
+
+class Interfaces:
+    """Chooses addresses against the ledger."""
+
+    def __init__(self, ledger: Ledger, mac_prefix: str) -> None:
+        self._ledger, self._mac_prefix = ledger, mac_prefix
+
+    def choose(self, vm: VirtualMachine, networks: Mapping[str, VirtualNetwork]) -> tuple[ClaimedInterface, ...]:
+        """A claimed interface for each NIC.
+
+        Raises:
+            Unbindable: an address that the user wants is taken or impossible, or a subnet has none left.
+        """
+        previous = {nic.name: nic for nic in vm.status.claim.interfaces} if vm.status.claim else {}
+        chosen: list[ClaimedInterface] = []
+        for nic in vm.spec.interfaces:
+            before = previous.get(nic.name)
+            chosen.append(
+                ClaimedInterface(
+                    name=nic.name,
+                    network_name=nic.network_name,
+                    mac_address=self._mac(vm, nic, before, {other.mac_address for other in chosen}),
+                    ip_addresses=self._ips(vm, nic, networks[nic.network_name], before, chosen),
+                )
+            )
+        return tuple(chosen)
+
+    def _mac(self, vm: VirtualMachine, nic: NetworkInterface, before: ClaimedInterface | None, own: set[str]) -> str:
+        uid = vm.metadata.uid
+        if nic.mac_address is not None:
+            owner = self._ledger.mac_owner(nic.mac_address, but=uid)
+            if owner is not None:
+                raise Unbindable(
+                    "MacAddressInUse",
+                    f"MAC address {nic.mac_address} of interface {nic.name} is held by VM {owner}: "
+                    "give another macAddress, or leave it out",
+                    waits_for_room=True,
+                )
+            return nic.mac_address
+        wanted = {other.mac_address for other in vm.spec.interfaces} | own
+        for mac in self._mac_candidates(uid, nic.name, before):
+            if mac not in wanted and self._ledger.mac_owner(mac, but=uid) is None:
+                return mac
+        raise Unbindable("NoFreeMacAddress", "no free MAC address was found: set macAddress", waits_for_room=True)
+
+    def _mac_candidates(self, uid: str, name: str, before: ClaimedInterface | None) -> Iterator[str]:
+        if before is not None:
+            yield before.mac_address
+        for attempt in range(ATTEMPTS):
+            yield generate(self._mac_prefix, uid, name, attempt)
+
+    def _ips(
+        self,
+        vm: VirtualMachine,
+        nic: NetworkInterface,
+        network: VirtualNetwork,
+        before: ClaimedInterface | None,
+        chosen: list[ClaimedInterface],
+    ) -> tuple[str, ...]:
+        name, subnets = network.metadata.name, network.spec.subnets
+        own = {plain(text) for other in chosen if other.network_name == name for text in other.ip_addresses}
+        taken = _Taken(self._ledger.taken(name), own, self._own(vm, name))
+        if not nic.ip_addresses and before is not None and self._keeps(vm, before, network):
+            return before.ip_addresses
+        try:
+            addresses = choose(subnets, nic.ip_addresses, taken, name)
+        except AddressError as error:
+            raise Unbindable(error.reason, str(error), waits_for_room=isinstance(error, ExhaustedError)) from error
+        for text in addresses:
+            self._check_free(vm, nic, name, plain(text), own)
+        return addresses
+
+    def _own(self, vm: VirtualMachine, network: str) -> set[Address]:
+        """Addresses that only this VM holds: they are free for it."""
+        uid = vm.metadata.uid
+        claim = vm.status.claim
+        texts = (
+            [text for nic in claim.interfaces if nic.network_name == network for text in nic.ip_addresses]
+            if claim
+            else []
+        )
+        return {plain(text) for text in texts if self._ledger.address_owner(network, plain(text), but=uid) is None}
+
+    def _keeps(self, vm: VirtualMachine, before: ClaimedInterface, network: VirtualNetwork) -> bool:
+        name = network.metadata.name
+        if before.network_name != name or len(before.ip_addresses) != len(network.spec.subnets):
+            return False
+        try:
+            same = choose(network.spec.subnets, tuple(str(plain(text)) for text in before.ip_addresses), (), name)
+        except AddressError:
+            return False
+        uid = vm.metadata.uid
+        return same == before.ip_addresses and all(
+            self._ledger.address_owner(name, plain(text), but=uid) is None for text in same
+        )
+
+    def _check_free(
+        self, vm: VirtualMachine, nic: NetworkInterface, network: str, address: Address, own: set[Address]
+    ) -> None:
+        owner = self._ledger.address_owner(network, address, but=vm.metadata.uid)
+        if address in own:
+            owner = "itself, on another interface"
+        if owner is not None:
+            raise Unbindable(
+                "AddressInUse",
+                f"address {address} of interface {nic.name} on network {network} is held by VM {owner}: "
+                "give another in ipAddresses, or leave it out",
+                waits_for_room=True,
+            )
+
+
+class _Taken:
+    """Addresses that may not be given: held by others, or by an earlier NIC of this VM."""
+
+    def __init__(self, held: Mapping[Address, object], own_nics: set[Address], own: set[Address]) -> None:
+        self._held, self._own_nics, self._own = held, own_nics, own
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._own_nics or (address in self._held and address not in self._own)

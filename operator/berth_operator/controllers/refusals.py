@@ -1,0 +1,38 @@
+"""Nodes that refused a VM: not asked again for a while, for this VM only.
+
+Kept in memory only: a new leader that asks such a node once more is refused once more, and no harm is done.
+"""
+
+from collections.abc import Callable
+
+
+class Refusals:
+    """Who refused whom, and until when that counts. Times are of the injected clock, in seconds."""
+
+    def __init__(self, exclusion: float, clock: Callable[[], float]) -> None:
+        self._exclusion, self._clock = exclusion, clock
+        self._until: dict[str, dict[str, float]] = {}
+
+    def note(self, uid: str, node: str) -> None:
+        """The node refused the VM just now."""
+        self._until.setdefault(uid, {})[node] = self._clock() + self._exclusion
+
+    def of(self, uid: str) -> frozenset[str]:
+        """Nodes that count as refusing the VM."""
+        now = self._clock()
+        left = {node: until for node, until in self._until.get(uid, {}).items() if until > now}
+        if left:
+            self._until[uid] = left
+        else:
+            self._until.pop(uid, None)
+        return frozenset(left)
+
+    def until_over(self, uid: str) -> float | None:
+        """Seconds until the first of them may be asked again; None where none refuses."""
+        if not self.of(uid):
+            return None
+        return max(0.0, min(self._until[uid].values()) - self._clock())
+
+    def forget(self, uid: str) -> None:
+        """The VM is gone."""
+        self._until.pop(uid, None)

@@ -1,0 +1,1 @@
+"""The wiring to kopf: watches in, nothing out. No handler decides anything."""

@@ -1,0 +1,48 @@
+"""The part that the operator keeps of objects of other API groups: Nodes and Leases are large, and many."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from berth_operator.scheduling.nodes import Taint
+
+
+@dataclass(frozen=True)
+class Node:
+    """A core/v1 Node, as far as placing VMs goes."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: tuple[Taint, ...] = ()
+    cordoned: bool = False
+
+    @classmethod
+    def from_api(cls, body: Mapping[str, Any]) -> "Node":
+        """Read a Node that the API server sent."""
+        metadata, spec = body["metadata"], body.get("spec", {})
+        taints = tuple(
+            Taint(taint["key"], taint.get("value", ""), taint["effect"]) for taint in spec.get("taints") or ()
+        )
+        return cls(
+            name=metadata["name"],
+            uid=metadata.get("uid", ""),
+            labels=dict(metadata.get("labels") or {}),
+            taints=taints,
+            cordoned=bool(spec.get("unschedulable", False)),
+        )
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A Lease, as far as a node's life goes."""
+
+    name: str
+    renewed_at: datetime | None
+
+    @classmethod
+    def from_api(cls, body: Mapping[str, Any]) -> "Heartbeat":
+        """Read a Lease that the API server sent."""
+        renewed = body.get("spec", {}).get("renewTime")
+        return cls(body["metadata"]["name"], datetime.fromisoformat(renewed) if renewed else None)

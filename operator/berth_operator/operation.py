@@ -1,0 +1,223 @@
+"""One term of leadership: read everything, then work on keys until the term ends.
+
+Changes in the store become keys in the queue (`_route…`), keys become calls of a controller (`_work`). Watches feed the
+store whether we lead or not; only a leader empties the queue.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
+from typing import Any, NamedTuple
+
+from berth_api import kinds
+from berth_api.client import Api, ApiError
+from berth_api.hypervisors import Hypervisor
+from berth_api.virtualmachines import VirtualMachine
+from berth_operator.cluster import Cluster
+from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
+from berth_operator.controllers.binding import Binding
+from berth_operator.controllers.interfaces import Interfaces
+from berth_operator.controllers.machines import Machines
+from berth_operator.controllers.nodelabels import NodeLabels
+from berth_operator.controllers.references import Reference
+from berth_operator.controllers.refusals import Refusals
+from berth_operator.events import Events
+from berth_operator.inventory import Inventory
+from berth_operator.leases import Leadership, NotLeadingError
+from berth_operator.queues import Backoff, WorkQueue
+from berth_operator.scheduling.ledger import Holding, Ledger, held_by
+from berth_operator.settings import Settings
+from berth_operator.store import Change, Collection, Key
+from berth_operator.waiting import WaitingRoom
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class Task(NamedTuple):
+    """An object of a kind (its plural) to look at."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part)
+
+
+class Operation:
+    """The operator's whole work, apart from watching and from being elected."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: Settings,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random: Random | None = None,
+    ) -> None:
+        self._api, self._settings = api, settings
+        self.cluster = Cluster(settings.namespace)
+        self.ledger = Ledger()
+        backoff = Backoff(settings.backoff_first, settings.backoff_most)
+        self.queue: WorkQueue[Task] = WorkQueue(backoff, random or Random())  # noqa: S311 - jitter, not secrecy
+        self.events = Events(api, instance=settings.identity, now=now)
+        self._waiting = WaitingRoom(lambda key: self.queue.add(Task(kinds.VIRTUAL_MACHINE.plural, *key)))
+        self._inventory = Inventory(
+            self.cluster,
+            self.ledger,
+            heartbeat_timeout=settings.heartbeat_timeout,
+            clock=clock,
+            now=now,
+            on_room=self._waiting.room,
+        )
+        refusals = Refusals(settings.refusal_exclusion, clock)
+        binding = Binding(
+            api,
+            self.cluster,
+            self.ledger,
+            self._inventory,
+            interfaces=Interfaces(self.ledger, settings.mac_prefix),
+            refusals=refusals,
+            waiting=self._waiting,
+            events=self.events,
+            poll=settings.secret_poll,
+            now=now,
+        )
+        self._machines = Machines(
+            api, self.cluster, binding, refusals=refusals, waiting=self._waiting, events=self.events, now=now
+        )
+        self._labels = NodeLabels(api, self.cluster)
+        self._listen()
+
+    async def lead(self, leadership: Leadership) -> None:
+        """Read everything anew, then work until cancelled."""
+        self.queue.clear()
+        await self._take_over(leadership)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
+            group.create_task(self._audit())
+            group.create_task(self.events.run())
+
+    async def _take_over(self, leadership: Leadership) -> None:
+        """The ledger of a new leader comes from complete lists alone."""
+        random, failures = Random(), 0  # noqa: S311 - jitter, not secrecy
+        while True:
+            try:
+                await self.cluster.refresh(self._api)
+            except ApiError as error:
+                failures += 1
+                _LOGGER.warning("cannot list the cluster yet, nothing is decided: %s", error)
+                await asyncio.sleep(Backoff(0.2, 5.0).pause(failures, random))
+            else:
+                break
+        held = (held_by(vm) for vm in self.cluster.machines)
+        self.ledger.rebuild(holding for holding in held if holding is not None)
+        self._enqueue_all()
+        _LOGGER.info(
+            "took over in epoch %d: %d VMs, %d of them bound, %d nodes",
+            leadership.epoch,
+            len(self.cluster.machines),
+            len(self.ledger),
+            len(self.cluster.hypervisors),
+        )
+
+    async def _audit(self) -> None:
+        """Repair, now and then, what a watch missed."""
+        while True:
+            await asyncio.sleep(self._settings.audit_interval)
+            try:
+                await self.cluster.refresh(self._api)
+            except ApiError as error:
+                _LOGGER.warning("the audit could not list the cluster and is put off: %s", error)
+                continue
+            self._enqueue_all()
+
+    async def _work(self, task: Task, leadership: Leadership) -> float | None:
+        try:
+            return await self._dispatch(task, leadership)
+        except NotLeadingError as error:
+            _LOGGER.info("%s: %s; another leader will see to it", task, error)
+            return None
+
+    async def _dispatch(self, task: Task, leadership: Leadership) -> float | None:
+        key: Key = (task.namespace, task.name)
+        cluster = self.cluster
+        match task.kind:
+            case kinds.VIRTUAL_MACHINE.plural:
+                return await self._machines.reconcile(key, leadership)
+            case kinds.NODE.plural:
+                await self._labels.reconcile(task.name, leadership)
+            case kinds.VIRTUAL_NETWORK.plural if network := cluster.networks.get(task.name):
+                status = network_status(network, self.ledger.taken(task.name))
+                await write_status(self._api, cluster.networks, key, status, leadership)
+            case kinds.STORAGE_POOL.plural if pool := cluster.pools.get(task.name):
+                await write_status(self._api, cluster.pools, key, pool_status(pool, cluster.hypervisors), leadership)
+            case kinds.VIRTUAL_MACHINE_IMAGE.plural if image := cluster.images.get(task.name, task.namespace):
+                await write_status(self._api, cluster.images, key, image_status(image, cluster.hypervisors), leadership)
+            case kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE.plural if golden := cluster.cluster_images.get(task.name):
+                status = image_status(golden, cluster.hypervisors)
+                await write_status(self._api, cluster.cluster_images, key, status, leadership)
+        return None
+
+    def _listen(self) -> None:
+        cluster = self.cluster
+        cluster.machines.listen(self._route_machine)
+        cluster.hypervisors.listen(self._route_hypervisor)
+        cluster.nodes.listen(lambda change: self._add(cluster.nodes, change.key))
+        for referred in (cluster.classes, cluster.networks, cluster.images, cluster.cluster_images, cluster.pools):
+            referred.listen(partial(self._route_referred, referred))
+
+    def _add(self, collection: Collection[Any], key: Key) -> None:
+        self.queue.add(Task(collection.kind.plural, *key))
+
+    def _add_later(self, collection: Collection[Any], key: Key) -> None:
+        self.queue.add_after(Task(collection.kind.plural, *key), self._settings.aggregation_delay)
+
+    def _enqueue_all(self) -> None:
+        for collection in self.cluster.collections:
+            if collection is not self.cluster.leases and collection is not self.cluster.hypervisors:
+                for key in collection.keys():  # noqa: SIM118 - not a dict: it iterates over values
+                    self._add(collection, key)
+
+    def _route_machine(self, change: Change[VirtualMachine]) -> None:
+        """The ledger follows at once; the VM is looked at; so are networks whose counts changed."""
+        before = held_by(change.old) if change.old else None
+        after = held_by(change.new) if change.new else None
+        vm = change.new or change.old
+        assert vm is not None  # noqa: S101 - a change has an object, for the type checker
+        freed = self.ledger.observe(vm.metadata.uid, after)
+        if change.new is None:
+            freed = self.ledger.settle(vm.metadata.uid) or freed
+        if freed:
+            self._waiting.room()
+        self._recount(before, after)
+        self._add(self.cluster.machines, change.key)
+
+    def _recount(self, before: Holding | None, after: Holding | None) -> None:
+        if before is not None and after is not None and before.claim_id == after.claim_id:
+            return
+        for holding in (before, after):
+            for nic in holding.interfaces if holding else ():
+                self._add_later(self.cluster.networks, ("", nic.network_name))
+
+    def _route_hypervisor(self, change: Change[Hypervisor]) -> None:
+        """Its Node's labels, and the images and pools that it told of."""
+        self._add(self.cluster.nodes, change.key)
+        old, new = change.old.status if change.old else None, change.new.status if change.new else None
+        if (old.images if old else ()) != (new.images if new else ()):
+            for collection in (self.cluster.images, self.cluster.cluster_images):
+                for key in collection.keys():  # noqa: SIM118 - not a dict: it iterates over values
+                    self._add_later(collection, key)
+        if (old.storage_pools if old else ()) != (new.storage_pools if new else ()):
+            for key in self.cluster.pools.keys():  # noqa: SIM118 - not a dict: it iterates over values
+                self._add_later(self.cluster.pools, key)
+
+    def _route_referred(self, collection: Collection[Any], change: Change[Any]) -> None:
+        """VMs that wait for it, and its own status."""
+        namespace, name = change.key
+        self._waiting.changed(Reference(collection.kind, name, namespace))
+        self._add_later(collection, change.key)

@@ -1,0 +1,68 @@
+"""What the operator can be told: read once from the environment (`BERTH_OPERATOR_…`), then passed in."""
+
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+from uuid import uuid4
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MacPrefix = Annotated[str, Field(pattern=r"^[0-9a-f][26ae](:[0-9a-f]{2}){0,4}$")]
+
+
+def _own_identity() -> str:
+    return f"{socket.gethostname()}_{uuid4().hex[:8]}"
+
+
+class Settings(BaseSettings):
+    """The operator's settings. Times are in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="BERTH_OPERATOR_", frozen=True, use_attribute_docstrings=True)
+
+    kubeconfig: Path | None = None
+    """Path of a kubeconfig. Left out: the service account of the Pod that the operator runs in."""
+    namespace: str = "berth-system"
+    """Where the leader's Lease and the nodes' Leases are."""
+    identity: str = Field(default_factory=_own_identity)
+    """Who we are in the leader's Lease. Must differ for every start: an epoch belongs to one process."""
+
+    lease_name: str = "berth-operator"
+    lease_duration: Annotated[float, Field(ge=1)] = 15.0
+    """How long a leader that says nothing stays leader: client-go's default. A crashed leader costs this much."""
+    lease_renew_deadline: Annotated[float, Field(gt=0)] = 10.0
+    """How long a leader may fail to renew before it stops deciding by itself; less than the duration, so that it has
+    stopped before another can start, with room for clocks that run at different speed."""
+    lease_retry: Annotated[float, Field(gt=0)] = 2.0
+    """Between tries to get or to renew the Lease."""
+
+    heartbeat_timeout: Annotated[float, Field(gt=0)] = 40.0
+    """A node whose Lease is older gets no new VMs: four missed heartbeats of 10 s, as Kubernetes waits for kubelets."""
+    refusal_exclusion: Annotated[float, Field(ge=0)] = 60.0
+    """For how long a node that refused a VM is not asked again for this VM: long enough for its report to arrive."""
+    audit_interval: Annotated[float, Field(gt=0)] = 300.0
+    """Between complete lists that repair what a watch missed: kopf does not tell of objects that vanish during a
+    410 Gone. Five minutes is how long the API server keeps old versions."""
+    aggregation_delay: Annotated[float, Field(ge=0)] = 0.5
+    """Counts of networks, images and pools are written at most this often per object."""
+
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Objects that are worked on at once; each waits for the API server nearly all of its time."""
+    backoff_first: Annotated[float, Field(gt=0)] = 0.1
+    """First pause after a failure; each further one doubles it."""
+    backoff_most: Annotated[float, Field(gt=0)] = 30.0
+    """Longest pause between tries."""
+    secret_poll: Annotated[float, Field(gt=0)] = 15.0
+    """Between looks for a Secret that a VM names and that is missing: Secrets are not watched, so that the operator
+    needs no right to list them."""
+    request_deadline: Annotated[float, Field(gt=0)] = 10.0
+    """How long a call to the API server may take."""
+
+    mac_prefix: MacPrefix = "02:be"
+    """First octets of generated MAC addresses: locally administered, unicast. Give each cluster on one layer-2
+    network its own."""
+
+    liveness_url: str | None = None
+    """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "text"] = "json"
