@@ -9,7 +9,7 @@ from pydantic import Field
 
 from berth_api.markers import ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
-from berth_api.quantities import Quantity
+from berth_api.quantities import MeasuredQuantity, Quantity
 
 
 class Overcommit(Model):
@@ -41,8 +41,8 @@ class HypervisorSpec(Model):
 class HypervisorCapacity(Model):
     """What the node has in all."""
 
-    cpu: Quantity
-    memory: Quantity
+    cpu: MeasuredQuantity
+    memory: MeasuredQuantity
 
 
 class HypervisorImage(Model):
@@ -50,15 +50,15 @@ class HypervisorImage(Model):
 
     digest: str
     format: str
-    virtual_size: Quantity
-    size: Quantity
+    virtual_size: MeasuredQuantity
+    size: MeasuredQuantity
 
 
 class HypervisorPool(Model):
     """A storage pool as this node has it."""
 
     name: str
-    capacity: Quantity
+    capacity: MeasuredQuantity
     """Bytes that VMs' disks may take in all: the file system's size, less what others use."""
     ready: bool = True
     message: str = ""

@@ -20,12 +20,12 @@ DEFAULT = "x-berth-default"
 class _Marker:
     """Adds keywords to the schema of what it annotates."""
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         raise NotImplementedError
 
     def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         schema = handler(core_schema)
-        added = self.keywords()
+        added = self.keywords(schema)
         if VALIDATIONS in schema and VALIDATIONS in added:
             added[VALIDATIONS] = [*schema[VALIDATIONS], *added[VALIDATIONS]]
         return {**schema, **added}
@@ -53,9 +53,22 @@ class Cel(_Marker):
             item["optionalOldSelf"] = True
         return item
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         """The rule, on a scalar or a list."""
+        del schema
         return {VALIDATIONS: [self.validation()]}
+
+
+@dataclass(frozen=True)
+class InWords(_Marker):
+    """What the pattern before it asks for, in words: the API server's own answer is only the regular expression."""
+
+    message: str
+
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
+        """The pattern once more, as a rule with a message."""
+        text = "string(self)" if schema.get("x-kubernetes-int-or-string") else "self"
+        return {VALIDATIONS: [{"rule": f"{text}.matches(r'{schema['pattern']}')", "message": self.message}]}
 
 
 @dataclass(frozen=True)
@@ -64,8 +77,9 @@ class ListMap(_Marker):
 
     keys: tuple[str, ...] = ("name",)
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         """List topology."""
+        del schema
         return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [*self.keys]}
 
 
@@ -73,8 +87,9 @@ class ListMap(_Marker):
 class SetList(_Marker):
     """A list of unique scalars that server-side apply merges as a set."""
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         """List topology."""
+        del schema
         return {"x-kubernetes-list-type": "set"}
 
 
@@ -82,8 +97,9 @@ class SetList(_Marker):
 class OpenObject(_Marker):
     """An object whose further fields are kept as they are, because another specification defines them."""
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         """No pruning."""
+        del schema
         return {"x-kubernetes-preserve-unknown-fields": True}
 
 
@@ -93,6 +109,7 @@ class ServerDefault(_Marker):
 
     value: object
 
-    def keywords(self) -> dict[str, Any]:
+    def keywords(self, schema: JsonSchemaValue) -> dict[str, Any]:
         """The default, under a name that pydantic's does not overwrite."""
+        del schema
         return {DEFAULT: self.value}

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from berth_api.markers import VALIDATIONS, Cel, ServerDefault
+from berth_api.markers import VALIDATIONS, Cel, InWords, ServerDefault
 
 GROUP = "berth.dev"
 VERSION = "v1alpha1"
@@ -21,10 +21,21 @@ API_VERSION = f"{GROUP}/{VERSION}"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
-Label = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
+_LABEL_RULE = "must be of a-z, 0-9 and '-', at most 63, and start and end with a letter or digit"
+_SUBDOMAIN_RULE = (
+    "must be an object's name: of a-z, 0-9, '-' and '.', each part starting and ending with a letter or digit"
+)
+
+Label = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL), InWords(_LABEL_RULE)]
 """A DNS label (RFC 1123): safe as part of a file, interface or domain name."""
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN), InWords(_SUBDOMAIN_RULE)]
 """The name of another object."""
+
+
+NAME_IS_LABEL = Cel(
+    f"size(self.metadata.name) <= 63 && self.metadata.name.matches(r'{DNS_LABEL}')",
+    "the name becomes part of file names on the nodes: at most 63 of a-z, 0-9 and '-', without a dot",
+)
 
 
 class Model(BaseModel):

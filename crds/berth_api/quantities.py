@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from berth_api.markers import InWords
+
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?$"
 _QUANTITY = regex(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?")
 _MAX_DIGITS = 64
@@ -74,7 +76,7 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-Quantity = Annotated[
+MeasuredQuantity = Annotated[
     str,
     BeforeValidator(_as_text),
     WithJsonSchema(
@@ -87,4 +89,16 @@ Quantity = Annotated[
         }
     ),
 ]
+"""A Kubernetes quantity in a status."""
+Quantity = Annotated[MeasuredQuantity, InWords("must be a quantity such as 500m, 2 or 4Gi, and not negative")]
 """A Kubernetes quantity, kept as the user wrote it."""
+
+
+def at_least(field: str, least: str) -> str:
+    """A CEL rule: the quantity in a field, where it is one, is no less than another CEL expression for one."""
+    return f"!isQuantity(string({field})) || quantity(string({field})).compareTo({least}) >= 0"
+
+
+def at_most(field: str, most: str) -> str:
+    """A CEL rule: the quantity in a field, where it is one, is no more than another CEL expression for one."""
+    return f"!isQuantity(string({field})) || quantity(string({field})).compareTo({most}) <= 0"

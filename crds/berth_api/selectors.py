@@ -7,10 +7,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.markers import Cel
+from berth_api.markers import Cel, InWords
 from berth_api.objects import Model
 
 MAX_TERMS = 32
+
+LabelValue = Annotated[
+    str,
+    Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"),
+    InWords(
+        "must be a label's value: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends"
+    ),
+]
+"""The value of a label."""
 
 
 class LabelSelectorRequirement(Model):
@@ -31,7 +40,7 @@ class LabelSelectorRequirement(Model):
 class LabelSelector(Model):
     """Matches labels; all of it must hold. An empty selector matches everything."""
 
-    match_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
+    match_labels: Annotated[dict[str, LabelValue], Field(max_length=64)] = Field(default_factory=dict)
     match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(max_length=MAX_TERMS)] = ()
 
 
@@ -48,7 +57,8 @@ class NodeSelectorRequirement(Model):
             "values must be left out for Exists and DoesNotExist, and given for every other operator",
         ),
         Cel(
-            "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1 && self.values[0].matches('^-?[0-9]+$'))",
+            "!(self.operator in ['Gt', 'Lt'])"
+            " || (has(self.values) && size(self.values) == 1 && self.values[0].matches('^-?[0-9]+$'))",
             "Gt and Lt take exactly one value, an integer",
         ),
     )
@@ -127,6 +137,21 @@ class Toleration(Model):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     toleration_seconds: int | None = None
 
+    rules = (
+        Cel(
+            "(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+            "a toleration without a key matches every taint: give a key, or operator Exists",
+        ),
+        Cel(
+            "!has(self.operator) || self.operator != 'Exists' || !has(self.value) || self.value == ''",
+            "operator Exists takes no value: leave value out",
+        ),
+        Cel(
+            "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            "tolerationSeconds is for effect NoExecute only",
+        ),
+    )
+
 
 class TopologySpreadConstraint(Model):
     """How evenly VMs that match the selector spread over a topology."""
@@ -136,3 +161,10 @@ class TopologySpreadConstraint(Model):
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
     label_selector: LabelSelector | None = None
     min_domains: Annotated[int, Field(ge=1)] | None = None
+
+    rules = (
+        Cel(
+            "!has(self.minDomains) || self.whenUnsatisfiable == 'DoNotSchedule'",
+            "minDomains is for whenUnsatisfiable DoNotSchedule only",
+        ),
+    )

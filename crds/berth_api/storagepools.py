@@ -4,15 +4,21 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.markers import Cel, ListMap, ServerDefault
-from berth_api.objects import Condition, Model, Resource
+from berth_api.markers import Cel, InWords, ListMap, ServerDefault
+from berth_api.objects import NAME_IS_LABEL, Condition, Model, Resource
 
 
 class StoragePoolSpec(Model):
     """Where the pool's disks are kept on each node."""
 
     type: Annotated[Literal["dir"], ServerDefault("dir")] = "dir"
-    path: Annotated[str, Field(min_length=2, max_length=512, pattern=r"^(/[A-Za-z0-9._+-]+)+$")]
+    path: Annotated[
+        str,
+        Field(min_length=2, max_length=512, pattern=r"^(/[A-Za-z0-9._+-]+)+$"),
+        InWords(
+            "must be an absolute path of letters, digits, '.', '_', '+' and '-', such as /var/lib/berth/pools/default"
+        ),
+    ]
     """Absolute directory on the nodes. Made if it is not there."""
     shared: Annotated[bool, ServerDefault(False)] = False
     """All nodes see the same files."""
@@ -40,3 +46,5 @@ class StoragePool(Resource):
     kind: str = "StoragePool"
     spec: StoragePoolSpec
     status: StoragePoolStatus = Field(default_factory=StoragePoolStatus)
+
+    rules = (NAME_IS_LABEL,)

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.markers import Cel, ListMap, SetList
+from berth_api.markers import Cel, InWords, ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
-from berth_api.quantities import Quantity
+from berth_api.quantities import MeasuredQuantity
 
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _HOSTS = (
-    r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?[.]?",  # not 127.1 or 0x7f000001: they are addresses
+    # Not 127.1 or 0x7f000001: resolvers read them as addresses.
+    r"([a-z0-9_]([-a-z0-9_]*[a-z0-9_])?[.])*[a-z]([-a-z0-9]*[a-z0-9])?[.]?",
     rf"{_OCTET}([.]{_OCTET}){{3}}",
     r"\[([23][0-9a-f]{3}|f[cd][0-9a-f]{2}):[0-9a-f:]*\]",  # global and unique local unicast
 )
@@ -24,7 +25,11 @@ _AUTHORITY_END = "(:[0-9]{1,5})?([/?#]|$)"
 class HttpSource(Model):
     """An image on a web server."""
 
-    url: Annotated[str, Field(min_length=10, max_length=2048, pattern=r"^https?://[^\s@]+$")]
+    url: Annotated[
+        str,
+        Field(min_length=10, max_length=2048, pattern=r"^https?://[^\s@]+$"),
+        InWords("must start with http:// or https://, without user, password or spaces"),
+    ]
 
     rules = (
         Cel(
@@ -43,7 +48,11 @@ class HttpSource(Model):
 class FileSource(Model):
     """An image below the directory that the node's administrator configured."""
 
-    path: Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_+=,@%-][A-Za-z0-9._+=,@%/-]*$")]
+    path: Annotated[
+        str,
+        Field(min_length=1, max_length=1024, pattern=r"^[A-Za-z0-9_+=,@%-][A-Za-z0-9._+=,@%/-]*$"),
+        InWords("must be a relative path of letters, digits and ._+=,@%-"),
+    ]
 
     rules = (
         Cel(
@@ -66,7 +75,11 @@ class ImageSpec(Model):
     """An image, identified by its checksum."""
 
     source: ImageSource
-    checksum: Annotated[str, Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$")]
+    checksum: Annotated[
+        str,
+        Field(max_length=71, pattern=r"^sha256:[0-9a-f]{64}$"),
+        InWords("must be sha256: and 64 hex digits in lower case, as sha256sum prints them"),
+    ]
     """`sha256:` and 64 lower-case hex digits, of the file as it is served."""
 
     rules = (
@@ -81,7 +94,7 @@ class ImageStatus(Model):
 
     phase: Literal["Pending", "Ready", "Failed"] | None = None
     format: str | None = None
-    virtual_size: Quantity | None = None
+    virtual_size: MeasuredQuantity | None = None
     nodes: Annotated[tuple[str, ...], SetList()] = ()
     """Nodes that hold a copy."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.markers import Cel, ListMap, ServerDefault, SetList
-from berth_api.objects import Condition, Label, Model, ObjectName, Resource
-from berth_api.quantities import Quantity
-from berth_api.selectors import Affinity, Toleration, TopologySpreadConstraint
+from berth_api.markers import Cel, InWords, ListMap, ServerDefault, SetList
+from berth_api.objects import DNS_LABEL, Condition, Label, Model, ObjectName, Resource
+from berth_api.quantities import MeasuredQuantity, Quantity, at_least, at_most
+from berth_api.selectors import Affinity, LabelValue, Toleration, TopologySpreadConstraint
 
 MAC_ADDRESS = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
 MAX_USER_DATA = 65536
@@ -36,7 +36,11 @@ Phase = Literal[
 ]
 RunStrategy = Literal["Always", "RerunOnFailure", "Once", "Halted"]
 
-MacAddress = Annotated[str, Field(pattern=MAC_ADDRESS, max_length=17)]
+MacAddress = Annotated[
+    str,
+    Field(pattern=MAC_ADDRESS, max_length=17),
+    InWords("must be a unicast MAC address in lower case with colons, such as 52:54:00:12:34:56"),
+]
 """A unicast MAC address in lower case with colons."""
 IPAddress = Annotated[str, Field(min_length=2, max_length=45)]
 
@@ -49,8 +53,16 @@ class CPU(Model):
     threads: Annotated[int, Field(ge=1, le=8), ServerDefault(1)] = 1
     max_sockets: Annotated[int, Field(ge=1, le=64)] | None = None
     """Sockets up to which a running guest can be given more CPU."""
-    model: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
-    """host-model, host-passthrough, maximum, or a model's name as libvirt knows it. Left out: the best that the node's accelerator has."""
+    model: (
+        Annotated[
+            str,
+            Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+            InWords("must be the name of a CPU model, such as host-model"),
+        ]
+        | None
+    ) = None
+    """host-model, host-passthrough, maximum, or a model's name as libvirt knows it.
+    Left out: the best that the node's accelerator has."""
 
     rules = (
         Cel("!has(self.maxSockets) || self.maxSockets >= self.sockets", "maxSockets must be at least sockets"),
@@ -72,11 +84,16 @@ class Memory(Model):
     """Size up to which a running guest can be given more memory."""
 
     rules = (
-        Cel("quantity(string(self.size)).compareTo(quantity('16Mi')) >= 0", "memory size must be at least 16Mi"),
-        Cel("quantity(string(self.size)).compareTo(quantity('64Ti')) <= 0", "memory size must be at most 64Ti"),
+        Cel(at_least("self.size", "quantity('16Mi')"), "memory size must be at least 16Mi"),
+        Cel(at_most("self.size", "quantity('64Ti')"), "memory size must be at most 64Ti"),
         Cel(
-            "!has(self.maxSize) || quantity(string(self.maxSize)).compareTo(quantity(string(self.size))) >= 0",
+            "!has(self.maxSize) || !isQuantity(string(self.size)) || "
+            + at_least("self.maxSize", "quantity(string(self.size))"),
             "memory maxSize must be at least size",
+        ),
+        Cel(
+            "!has(self.maxSize) || " + at_most("self.maxSize", "quantity('64Ti')"),
+            "memory maxSize must be at most 64Ti",
         ),
     )
 
@@ -95,7 +112,9 @@ class KernelBoot(Model):
 
     image_ref: ImageReference
     initrd_ref: ImageReference | None = None
-    command_line: Annotated[str, Field(max_length=2048, pattern=r"^[ -~]*$")] = ""
+    command_line: Annotated[
+        str, Field(max_length=2048, pattern=r"^[ -~]*$"), InWords("must be printable ASCII on one line")
+    ] = ""
 
 
 class Firmware(Model):
@@ -103,7 +122,11 @@ class Firmware(Model):
 
     type: Annotated[Literal["BIOS", "EFI"], ServerDefault("BIOS")] = "BIOS"
     secure_boot: bool = False
-    uuid: Annotated[str, Field(max_length=36, pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$")] = ""
+    uuid: Annotated[
+        str,
+        Field(max_length=36, pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$"),
+        InWords("must be a UUID in lower case"),
+    ] = ""
     """SMBIOS UUID that the guest sees. Left out: the object's UID."""
     kernel: KernelBoot | None = None
 
@@ -132,19 +155,33 @@ class Disk(Model):
         ),
         Cel(
             "has(self.volumeName) != has(self.size)",
-            "a disk from an image and a blank disk need a size; a volume brings its own: leave size out beside volumeName",
+            "a disk from an image and a blank disk need a size; a volume brings its own:"
+            " leave size out beside volumeName",
         ),
         Cel(
             "!(has(self.volumeName) && has(self.storagePoolName))",
             "a volume is already in a pool: leave storagePoolName out beside volumeName",
         ),
         Cel(
-            "!has(self.size) || (quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.size)).compareTo(quantity('64Ti')) <= 0)",
-            "disk size must be between 1Mi and 64Ti",
+            "!has(self.size) || " + at_least("self.size", "quantity('1Mi')"),
+            "disk size must be at least 1Mi",
         ),
         Cel(
-            "!has(oldSelf.size) || !has(self.size) || quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+            "!has(self.size) || " + at_most("self.size", "quantity('64Ti')"),
+            "disk size must be at most 64Ti",
+        ),
+        Cel(
+            "!has(oldSelf.size) || !has(self.size) || " + at_least("self.size", "quantity(string(oldSelf.size))"),
             "a disk cannot shrink: give a size that is at least the old one",
+        ),
+        Cel(
+            "has(self.volumeName) == has(oldSelf.volumeName)",
+            "a VM's own disk cannot become a volume, nor a volume its own disk: add a disk with another name instead",
+        ),
+        Cel(
+            "(has(self.storagePoolName) ? self.storagePoolName : 'default')"
+            " == (has(oldSelf.storagePoolName) ? oldSelf.storagePoolName : 'default')",
+            "a disk stays in its storage pool: add a disk with another name in the other pool instead",
         ),
         Cel(
             "has(self.imageRef) == has(oldSelf.imageRef) && (!has(self.imageRef) || self.imageRef == oldSelf.imageRef)",
@@ -180,7 +217,11 @@ class SecretKeyReference(Model):
     """A key of a Secret in the VM's namespace."""
 
     name: ObjectName
-    key: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+    key: Annotated[
+        str,
+        Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$"),
+        InWords("must be a Secret's key: of letters, digits, '-', '_' and '.'"),
+    ]
 
 
 class CloudInit(Model):
@@ -190,7 +231,13 @@ class CloudInit(Model):
     """At most 64 KiB; a larger script belongs on a server that user-data fetches it from."""
     user_data_secret_ref: SecretKeyReference | None = None
     ssh_authorized_keys: Annotated[
-        tuple[Annotated[str, Field(max_length=8192, pattern=r"^[^\n\r]+$")], ...], Field(max_length=32)
+        tuple[
+            Annotated[
+                str, Field(max_length=8192, pattern=r"^[^\n\r]+$"), InWords("must be one public key, on one line")
+            ],
+            ...,
+        ],
+        Field(max_length=32),
     ] = ()
 
     rules = (
@@ -218,10 +265,12 @@ class VirtualMachineSpec(Model):
     cloud_init: CloudInit | None = None
     node_name: ObjectName | None = None
     """The user's pin, as in a Pod; Berth never writes it."""
-    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    node_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
     affinity: Affinity | None = None
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
-    topology_spread_constraints: Annotated[tuple[TopologySpreadConstraint, ...], Field(max_length=16)] = ()
+    topology_spread_constraints: Annotated[
+        tuple[TopologySpreadConstraint, ...], Field(max_length=16), ListMap(("topologyKey", "whenUnsatisfiable"))
+    ] = ()
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
     eviction_strategy: Annotated[
         Literal["LiveMigrate", "LiveMigrateIfPossible", "None"], ServerDefault("LiveMigrate")
@@ -236,11 +285,13 @@ class VirtualMachineSpec(Model):
         ),
         Cel("has(self.cpu) == has(self.memory)", "cpu and memory go together: give both, or a className instead"),
         Cel(
-            "!has(self.disks) || self.disks.filter(d, has(d.bootOrder)).all(d, self.disks.exists_one(e, has(e.bootOrder) && e.bootOrder == d.bootOrder))",
+            "!has(self.disks) || self.disks.filter(d, has(d.bootOrder))"
+            ".all(d, self.disks.exists_one(e, has(e.bootOrder) && e.bootOrder == d.bootOrder))",
             "each bootOrder may be given to one disk only",
         ),
         Cel(
-            "!has(self.networks) || self.networks.filter(n, has(n.macAddress)).all(n, self.networks.exists_one(m, has(m.macAddress) && m.macAddress == n.macAddress))",
+            "!has(self.networks) || self.networks.filter(n, has(n.macAddress))"
+            ".all(n, self.networks.exists_one(m, has(m.macAddress) && m.macAddress == n.macAddress))",
             "each macAddress may be given to one network interface only",
         ),
         Cel(
@@ -271,7 +322,7 @@ class ClaimedPool(Model):
     """Storage claimed in one pool."""
 
     name: str
-    size: Quantity
+    size: MeasuredQuantity
 
 
 class Claim(Model):
@@ -281,10 +332,10 @@ class Claim(Model):
     """Fresh for each binding; the agent's answers name it."""
     epoch: int
     """`leaseTransitions` of the leader's Lease when it decided."""
-    cpu: Quantity
-    memory: Quantity
+    cpu: MeasuredQuantity
+    memory: MeasuredQuantity
     """The guest's memory and QEMU's overhead."""
-    storage: Quantity
+    storage: MeasuredQuantity
     pools: Annotated[tuple[ClaimedPool, ...], ListMap(("name",))] = ()
     interfaces: Annotated[tuple[ClaimedInterface, ...], ListMap(("name",))] = ()
     sealed_user_data: str | None = None
@@ -310,7 +361,7 @@ class DiskStatus(Model):
 
     name: str
     target: str = ""
-    capacity: Quantity = "0"
+    capacity: MeasuredQuantity = "0"
     source: str = ""
     digest: str = ""
     """Checksum of the image that the disk was born from."""
@@ -349,7 +400,7 @@ class VirtualMachine(Resource):
 
     rules = (
         Cel(
-            "size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+            f"size(self.metadata.name) <= 63 && self.metadata.name.matches(r'{DNS_LABEL}')",
             "the name becomes the guest's host name: at most 63 of a-z, 0-9 and '-', without a dot",
         ),
     )

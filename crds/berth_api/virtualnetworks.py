@@ -5,8 +5,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from berth_api.markers import Cel, ListMap, OpenObject, SetList
-from berth_api.objects import Condition, Label, Model, ObjectName, Resource
+from berth_api.markers import Cel, InWords, ListMap, OpenObject, SetList
+from berth_api.objects import NAME_IS_LABEL, Condition, Label, Model, ObjectName, Resource
 from berth_api.virtualmachines import IPAddress
 
 CIDR = Annotated[str, Field(min_length=4, max_length=49)]
@@ -19,7 +19,11 @@ class CniPlugin(Model):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="allow", use_attribute_docstrings=True
     )
 
-    type: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    type: Annotated[
+        str,
+        Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+        InWords("must be the name of a plugin's executable, without a path"),
+    ]
     """Name of the plugin's executable in the nodes' CNI directories."""
     capabilities: dict[str, bool] = Field(default_factory=dict)
 
@@ -27,8 +31,19 @@ class CniPlugin(Model):
 class CniChain(Model):
     """A CNI network configuration list (CNI specification 1.1, section 1)."""
 
-    cni_version: Annotated[str, Field(max_length=16, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$")] = "1.0.0"
-    name: Annotated[str, Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")] | None = None
+    cni_version: Annotated[
+        str,
+        Field(max_length=16, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"),
+        InWords("must be a version of the CNI specification, such as 1.0.0"),
+    ] = "1.0.0"
+    name: (
+        Annotated[
+            str,
+            Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"),
+            InWords("must start with a letter or digit, followed by letters, digits, '_', '.' and '-'"),
+        ]
+        | None
+    ) = None
     """Left out: berth- and the object's name."""
     disable_check: bool = False
     plugins: Annotated[tuple[Annotated[CniPlugin, OpenObject()], ...], Field(min_length=1, max_length=16)]
@@ -72,15 +87,20 @@ class Subnet(Model):
             "cidr must be a network such as 10.1.1.0/24, with no host bits set",
         ),
         Cel(
-            "!has(self.gateway) || (isIP(self.gateway) && isCIDR(self.cidr) && cidr(self.cidr).containsIP(self.gateway))",
+            "!has(self.gateway) || !isCIDR(self.cidr)"
+            " || (isIP(self.gateway) && cidr(self.cidr).containsIP(self.gateway))",
             "gateway must be an address of the subnet",
         ),
         Cel(
-            "!has(self.range) || !isCIDR(self.cidr) || !isIP(self.range.start) || !isIP(self.range.end) || (cidr(self.cidr).containsIP(self.range.start) && cidr(self.cidr).containsIP(self.range.end))",
+            "!has(self.range) || !isCIDR(self.cidr) || !isIP(self.range.start) || !isIP(self.range.end)"
+            " || (cidr(self.cidr).containsIP(self.range.start) && cidr(self.cidr).containsIP(self.range.end))",
             "range must lie within the subnet",
         ),
-        Cel("!has(self.excluded) || self.excluded.all(e, isIP(e) || isCIDR(e))", "excluded are addresses or CIDRs"),
-        Cel("!has(self.dnsServers) || self.dnsServers.all(d, isIP(d))", "dnsServers are IP addresses"),
+        Cel(
+            "!has(self.excluded) || self.excluded.all(e, isIP(e) || isCIDR(e))",
+            "excluded must be IP addresses, or networks such as 10.1.1.0/28",
+        ),
+        Cel("!has(self.dnsServers) || self.dnsServers.all(d, isIP(d))", "dnsServers must be IP addresses"),
     )
 
 
@@ -102,8 +122,15 @@ class VirtualNetworkSpec(Model):
             "give exactly one of cni and networkAttachmentDefinitionRef",
         ),
         Cel(
-            "!has(self.cni) || !has(self.subnets) || size(self.subnets) == 0 || self.cni.plugins.exists(p, has(p.capabilities) && 'ips' in p.capabilities && p.capabilities['ips'])",
-            "with subnets, Berth gives each NIC its address: a plugin of the chain must declare capabilities: {ips: true} (with ipam type static)",
+            "!has(self.cni) || !has(self.subnets) || size(self.subnets) == 0"
+            " || self.cni.plugins.exists(p, has(p.capabilities) && 'ips' in p.capabilities && p.capabilities['ips'])",
+            "with subnets, Berth gives each NIC its address: a plugin of the chain must declare"
+            " capabilities: {ips: true} (with ipam type static)",
+        ),
+        Cel(
+            "!has(self.subnets) || self.subnets.all(a, !isCIDR(a.cidr)"
+            " || self.subnets.all(b, a.cidr == b.cidr || !isCIDR(b.cidr) || !cidr(a.cidr).containsCIDR(b.cidr)))",
+            "subnets must not overlap",
         ),
     )
 
@@ -131,3 +158,5 @@ class VirtualNetwork(Resource):
     kind: str = "VirtualNetwork"
     spec: VirtualNetworkSpec
     status: VirtualNetworkStatus = Field(default_factory=VirtualNetworkStatus)
+
+    rules = (NAME_IS_LABEL,)
