@@ -25,7 +25,7 @@ from berth_agent.storage.errors import (
     DiskSmallerThanImage,
     ImageNotFound,
     ImageRejected,
-    InvalidSource,
+    InvalidSize,
     PoolUnavailable,
 )
 from berth_agent.storage.image_tool import ImageTool
@@ -66,7 +66,8 @@ class Disks:
 
     def __init__(self, pools: Pools, *, limits: ImageLimits | None = None) -> None:
         self._pools = pools
-        self._tool = ImageTool(limits or ImageLimits())
+        self._limits = limits or ImageLimits()
+        self._tool = ImageTool(self._limits)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # as long as anybody holds or waits
 
     async def ensure_disk(
@@ -84,13 +85,15 @@ class Disks:
         Raises:
             InvalidName: one of the names could not be part of a file name.
             PoolUnavailable: the pool is not here.
+            InvalidSize: no disk of that size can be made.
             DiskSmallerThanImage: the image does not fit.
             DiskMismatch: there is such a disk, of another size or on another image.
             ImageNotFound: the cached image is gone meanwhile; ensure it again.
             ImageToolFailed: qemu-img failed.
         """
         name = disk_file(vm_uid, disk_name)
-        wanted = _wanted(self._pools.directory_of(pool_name) / name, disk_name, size, image)
+        path = self._pools.directory_of(pool_name) / name
+        wanted = _wanted(path, disk_name, size, image, max_size=self._limits.max_virtual_size)
         async with self._lock_of(vm_uid):
             existing = await run_in_thread(_read_disk, wanted.path)
             if existing is None:
@@ -149,9 +152,9 @@ class Disks:
         return self._locks.setdefault(vm_uid, asyncio.Lock())
 
 
-def _wanted(path: Path, disk_name: str, size: int, image: CachedImage | None) -> Disk:
-    if size <= 0:
-        raise InvalidSource(f"disk {disk_name} has a size of {size} bytes: give it at least {_SECTOR}")
+def _wanted(path: Path, disk_name: str, size: int, image: CachedImage | None, *, max_size: int) -> Disk:
+    if not 0 < size <= max_size:
+        raise InvalidSize(f"disk {disk_name} has a size of {size} bytes: give it {_SECTOR} to {max_size}")
     capacity = -(-size // _SECTOR) * _SECTOR
     if image is None:
         return Disk(path=path, capacity=capacity)

@@ -81,6 +81,11 @@ def parse_url(text: str) -> URL:
     return url
 
 
+def _shown(url: URL) -> str:
+    """The URL for a message: without its query, where a redirect's signature would be, and not too long."""
+    return str(url.with_query(None).with_fragment(None))[:200]
+
+
 @asynccontextmanager
 async def _session(
     limits: DownloadLimits, destinations: DestinationPolicy, resolver: AbstractResolver
@@ -118,23 +123,25 @@ async def _follow(session: aiohttp.ClientSession, url: URL, sink: ImageSink, lim
                     await _receive(response, sink)
                     return
                 url = _redirection(response)
-    raise DownloadFailed(f"more than {limits.max_redirects} redirects, the last one to {url}: use the final URL")
+    raise DownloadFailed(
+        f"more than {limits.max_redirects} redirects, the last one to {_shown(url)}: use the final URL"
+    )
 
 
 def _redirection(response: aiohttp.ClientResponse) -> URL:
     location = response.headers.get("Location")
     if location is None:
-        raise DownloadFailed(f"{response.url} answers {response.status} without saying where to")
+        raise DownloadFailed(f"{_shown(response.url)} answers {response.status} without saying where to")
     try:
         return parse_url(str(response.url.join(URL(location))))
     except ValueError as error:
-        raise DownloadFailed(f"{response.url} redirects to something that is no URL: {error}") from error
+        raise DownloadFailed(f"{_shown(response.url)} redirects to something that is no URL: {error}") from error
 
 
 def _refuse_other_than_ok(response: aiohttp.ClientResponse) -> None:
     status, answer = (
         response.status,
-        f"{response.url} answers {response.status} {(response.reason or '')[:80]}".rstrip(),
+        f"{_shown(response.url)} answers {response.status} {(response.reason or '')[:80]}".rstrip(),
     )
     if status in _GONE:
         raise ImageNotFound(f"{answer}: correct the URL")
@@ -144,7 +151,9 @@ def _refuse_other_than_ok(response: aiohttp.ClientResponse) -> None:
         raise DownloadFailed(answer)
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
-        raise DownloadFailed(f"{response.url} insists on Content-Encoding {encoding[:40]}: serve the image as it is")
+        raise DownloadFailed(
+            f"{_shown(response.url)} insists on Content-Encoding {encoding[:40]}: serve the image as it is"
+        )
 
 
 async def _receive(response: aiohttp.ClientResponse, sink: ImageSink) -> None:
@@ -153,7 +162,7 @@ async def _receive(response: aiohttp.ClientResponse, sink: ImageSink) -> None:
     while data := await response.content.readany():
         await sink.write(data)
     if response.content_length is not None and sink.received != response.content_length:
-        raise DownloadTruncated(f"{response.url} sent {sink.received} of {response.content_length} bytes")
+        raise DownloadTruncated(f"{_shown(response.url)} sent {sink.received} of {response.content_length} bytes")
 
 
 @contextmanager
@@ -164,14 +173,14 @@ def _typed(url: URL, limits: DownloadLimits) -> Iterator[None]:
     except StorageError:
         raise
     except aiohttp.InvalidURL as error:
-        raise InvalidSource(f"{str(url)[:200]!r} is not a URL that can be asked: {error}") from error
+        raise InvalidSource(f"{_shown(url)!r} is not a URL that can be asked") from error
     except aiohttp.ConnectionTimeoutError as error:
-        raise DownloadStalled(f"no connection to {url} within {limits.connect_seconds:g} s") from error
+        raise DownloadStalled(f"no connection to {_shown(url)} within {limits.connect_seconds:g} s") from error
     except aiohttp.ServerTimeoutError as error:
-        raise DownloadStalled(f"{url} sent nothing for {limits.stall_seconds:g} s") from error
+        raise DownloadStalled(f"{_shown(url)} sent nothing for {limits.stall_seconds:g} s") from error
     except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
-        raise DownloadTruncated(f"{url} ended before the image did: {error}") from error
+        raise DownloadTruncated(f"{_shown(url)} ended before the image did: {error}") from error
     except aiohttp.ClientConnectorCertificateError as error:
         raise CertificateInvalid(f"the certificate of {url.host} is not valid: {error.certificate_error}") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise DownloadFailed(f"{url} could not be fetched: {error}") from error
+        raise DownloadFailed(f"{_shown(url)} could not be fetched: {error}") from error

@@ -158,6 +158,12 @@ class PoolUnavailable(StorageError):
     retryable = True
 
 
+class InvalidSize(StorageError):
+    """A size that no disk can have on this node."""
+
+    reason = "InvalidSize"
+
+
 class DiskSmallerThanImage(StorageError):
     """The disk could not hold the image that it is born from.
 

@@ -15,7 +15,7 @@ from berth_agent.storage.errors import (
     ImageNotFound,
     ImageToolFailed,
     InvalidName,
-    InvalidSource,
+    InvalidSize,
     PoolUnavailable,
 )
 from berth_agent.storage.pools import PoolDirectories
@@ -151,9 +151,11 @@ async def test_a_name_that_could_make_a_path_is_refused(disks: Disks, pool: Path
     assert names_in(pool) == []
 
 
-async def test_a_size_of_nothing_is_refused(disks: Disks) -> None:
-    with pytest.raises(InvalidSource):
-        await disks.ensure_disk(vm_uid=UID, disk_name="root", pool_name="default", size=0)
+@pytest.mark.parametrize("size", [-1, 0, 1 << 62])
+async def test_a_size_that_no_disk_can_have_is_refused(disks: Disks, pool: Path, size: int) -> None:
+    with pytest.raises(InvalidSize, match=f"a size of {size} bytes"):
+        await disks.ensure_disk(vm_uid=UID, disk_name="root", pool_name="default", size=size)
+    assert names_in(pool) == []
 
 
 async def test_an_image_that_is_gone_is_named(disks: Disks, pool: Path, image: CachedImage) -> None:

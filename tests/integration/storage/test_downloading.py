@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from berth_agent.storage.destinations import DestinationPolicy
 from berth_agent.storage.errors import (
+    CertificateInvalid,
     ChecksumMismatch,
     DestinationForbidden,
     DownloadFailed,
@@ -232,6 +234,33 @@ async def test_redirects_are_followed(cache: ImageCache, serve: Serve, requested
     image = await cache.ensure(HttpSource(url=serve("/a", redirect("/b"))), checksum(b"image"))
     assert image.size == 5
     assert requested == ["/a", "/b", "/c"]
+
+
+async def test_a_signature_in_a_redirect_is_not_told(cache: ImageCache, serve: Serve) -> None:
+    async def missing(_: web.Request) -> web.Response:
+        return web.Response(status=404)
+
+    serve("/b", missing)
+    error = await refused(cache, serve("/a", redirect("/b?signature=secret#secret")), ImageNotFound)
+    assert "/b answers 404" in str(error)
+    assert "secret" not in str(error)
+
+
+async def test_a_certificate_that_proves_nothing_is_refused(cache: ImageCache, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2"]
+    made = await asyncio.create_subprocess_exec(
+        *command, "-keyout", str(key), "-out", str(certificate), stderr=asyncio.subprocess.DEVNULL
+    )
+    assert await made.wait() == 0
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    async with server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/a"
+        error = await refused(cache, url, CertificateInvalid)
+    assert "self-signed certificate" in str(error)
+    assert not error.retryable
 
 
 async def test_redirects_without_end_are_given_up(cache: ImageCache, serve: Serve, requested: list[str]) -> None:
