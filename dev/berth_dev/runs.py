@@ -71,7 +71,7 @@ def find(run_id: str) -> Iterator[ProcessIdentity]:
                 environ=(entry / "environ").read_bytes(),
                 mountinfo=(entry / "mountinfo").read_text(encoding="utf-8", errors="replace"),
             )
-        except (FileNotFoundError, ProcessLookupError, OSError):
+        except OSError:  # it has ended, or is one that not even root may look into: none of ours
             continue
         if marked:
             yield identity
