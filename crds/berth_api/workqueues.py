@@ -1,121 +1,129 @@
-"""A queue of keys to work on, as controllers have it: what both halves of Berth put between a watch and their work.
+"""A queue of keys: what changed is named, never described, and whoever works on it looks at the present state.
 
-A key that is added again while it waits is worked on once; one that is added while it is being worked on is worked on
-again afterwards, never twice at the same time. So work is always done on the newest state, in order for one key and
-side by side for different ones. Work that fails is tried again with growing, jittered waits.
-Source: k8s.io/client-go/util/workqueue.
+A key that is added twice is worked on once. A key that is added while it is being worked on is worked on again
+afterwards, never twice at the same time: two writes about one object cannot cross. A key that fails comes back after a
+pause that doubles each time, with jitter, so that many that failed together do not come back together.
+Time is the event loop's, so tests run on virtual time.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
 
-import structlog
+from berth_api.client import ApiError, Conflict, TooManyRequests
 
-log = structlog.get_logger()
+_LOGGER = logging.getLogger(__name__)
+K = TypeVar("K")
 
-K = TypeVar("K", bound=Hashable)
 
-Work = Callable[[K], Awaitable[float | None]]
-"""Works on a key; returns the seconds after which to do so again even if nobody asks, or None."""
+@dataclass(frozen=True)
+class Backoff:
+    """Pauses after failures, in seconds: `first`, doubled each time up to `most`, less up to half of it at random."""
+
+    first: float = 0.1
+    most: float = 30.0
+
+    def pause(self, failures: int, random: Random) -> float:
+        """Pause after this many failures in a row, from 1."""
+        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 32))
+        return whole * (1 - random.random() / 2)
 
 
 class WorkQueue(Generic[K]):
-    """Works on keys, `workers` at a time. `first_retry` and `last_retry` bound the wait after a failure, in seconds."""
+    """Keys to work on, each by one worker at a time."""
 
-    def __init__(
-        self,
-        work: Work[K],
-        *,
-        name: str,
-        workers: int,
-        random: Random,
-        first_retry: float = 0.5,
-        last_retry: float = 60.0,
-    ) -> None:
-        self._work = work
-        self._name = name
-        self._workers = workers
-        self._random = random
-        self._first_retry = first_retry
-        self._last_retry = last_retry
-        self._ready: asyncio.Queue[K] = asyncio.Queue()
-        self._waiting: set[K] = set()
-        self._working: set[K] = set()
-        self._again: set[K] = set()
-        self._timers: dict[K, asyncio.TimerHandle] = {}
+    def __init__(self, backoff: Backoff, random: Random) -> None:
+        self._backoff, self._random = backoff, random
+        self._ready: deque[K] = deque()
+        self._dirty: set[K] = set()
+        self._running: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._wakeup = asyncio.Event()
 
     def __len__(self) -> int:
-        """Keys that wait to be worked on now."""
-        return len(self._waiting)
+        return len(self._dirty)
 
     def add(self, key: K) -> None:
-        """Have the key worked on as soon as a worker is free."""
-        self._cancel_timer(key)
-        if key in self._working:
-            self._again.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.put_nowait(key)
+        """Work on the key as soon as a worker is free."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._running:
+            self._ready.append(key)
+            self._wakeup.set()
 
-    def add_after(self, key: K, seconds: float) -> None:
-        """Have the key worked on after a while, unless it is before."""
-        when = asyncio.get_running_loop().time() + seconds
+    def add_after(self, key: K, delay: float) -> None:
+        """Work on the key after `delay` seconds, or earlier where it is already planned earlier."""
+        loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
-        if timer is not None and timer.when() <= when:
-            return
-        self._cancel_timer(key)
-        self._timers[key] = asyncio.get_running_loop().call_at(when, self.add, key)
+        when = loop.time() + delay
+        if timer is not None:
+            if timer.when() <= when:
+                return
+            timer.cancel()
+        self._timers[key] = loop.call_at(when, self._fire, key)
 
-    async def run(self) -> None:
-        """Work until cancelled; what is being worked on is cancelled too, and awaited."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._workers):
-                    group.create_task(self._run_worker())
-        finally:
-            for timer in self._timers.values():
-                timer.cancel()
-            self._timers.clear()
+    def clear(self) -> None:
+        """Forget all keys and all failures. Only while nobody works."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._ready.clear()
+        self._dirty.clear()
+        self._failures.clear()
 
-    async def drained(self) -> None:
-        """Wait until nothing waits or is worked on; timers do not count. For tests and an orderly end."""
-        await self._ready.join()
+    async def run(self, work: Callable[[K], Awaitable[float | None]], workers: int) -> None:
+        """Work on keys until cancelled. `work` returns None, or the seconds after which to look again."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(workers):
+                group.create_task(self._worker(work), name=f"worker {number}")
 
-    async def _run_worker(self) -> None:
+    def _fire(self, key: K) -> None:
+        del self._timers[key]
+        self.add(key)
+
+    async def _take(self) -> K:
+        while not self._ready:
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        return self._ready.popleft()
+
+    async def _worker(self, work: Callable[[K], Awaitable[float | None]]) -> None:
         while True:
-            key = await self._ready.get()
-            self._waiting.discard(key)
-            self._working.add(key)
+            key = await self._take()
+            self._dirty.discard(key)
+            self._running.add(key)
             try:
-                await self._work_on(key)
+                await self._work_on(key, work)
             finally:
-                self._working.discard(key)
-                if key in self._again:
-                    self._again.discard(key)
-                    self.add(key)
-                self._ready.task_done()
+                self._running.discard(key)
+                if key in self._dirty:
+                    self._ready.append(key)
+                    self._wakeup.set()
 
-    async def _work_on(self, key: K) -> None:
+    async def _work_on(self, key: K, work: Callable[[K], Awaitable[float | None]]) -> None:
         try:
-            again_after = await self._work(key)
-        except Exception as error:  # the outermost layer: whatever failed is logged and tried again
-            wait = self._retry_wait(key)
-            log.warning("work failed", queue=self._name, key=str(key), retry_after=round(wait, 2), exc_info=error)
-            self.add_after(key, wait)
-            return
-        self._failures.pop(key, None)
-        if again_after is not None:
-            self.add_after(key, again_after)
+            again = await work(key)
+        except Conflict as conflict:
+            _LOGGER.debug("%s: %s; looking again", key, conflict)
+            self._retry(key)
+        except ApiError as error:
+            level = logging.WARNING if error.retryable else logging.ERROR
+            _LOGGER.log(level, "%s: the API server: %s", key, error)
+            self._retry(key, error.retry_after if isinstance(error, TooManyRequests) else 0.0)
+        except Exception:
+            _LOGGER.exception("%s: a bug; trying again later, the other objects go on", key)
+            self._retry(key)
+        else:
+            self._failures.pop(key, None)
+            if again is not None:
+                self.add_after(key, again)
 
-    def _retry_wait(self, key: K) -> float:
+    def _retry(self, key: K, at_least: float = 0.0) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        wait = min(self._last_retry, self._first_retry * 2.0 ** min(failures - 1, 32))
-        return wait * (1 + 0.25 * self._random.random())
-
-    def _cancel_timer(self, key: K) -> None:
-        with suppress(KeyError):
-            self._timers.pop(key).cancel()
+        self.add_after(key, max(at_least, self._backoff.pause(failures, self._random)))

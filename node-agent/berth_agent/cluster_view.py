@@ -85,6 +85,13 @@ class ClusterView:
         if known is not None and known.metadata.uid == metadata.get("uid", ""):
             del self._objects[kind][key]
 
+    def missing_from(self, kind: Kind, present: set[tuple[str, str]], *, as_of: str) -> tuple[Resource, ...]:
+        """Objects that a complete list of version `as_of` does not hold, and that are not newer than the list."""
+        version = int(as_of) if as_of.isdigit() else 0
+        return tuple(
+            known for key, known in self._objects[kind].items() if key not in present and _version(known) <= version
+        )
+
     def vm(self, uid: str) -> VirtualMachine | None:
         """The VM with this UID, if it is bound here as far as is known."""
         vm = self._of(VIRTUAL_MACHINE, VirtualMachine).get(self._vm_keys.get(uid, ("", "")))

@@ -3,13 +3,24 @@
 Each part is asked of what really holds it (libvirt, the kernel, the file system), never of memory.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from berth_agent.hypervisor.states import DomainPower, DomainState
 from berth_agent.network.attachments import AttachmentState
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
 from berth_agent.reconcile.rounds import Tools
 from berth_api.virtualmachines import VirtualMachine
+
+
+_POWERS = {
+    DomainPower.RUNNING: Power.RUNNING,
+    DomainPower.PM_SUSPENDED: Power.RUNNING,
+    DomainPower.PAUSED: Power.PAUSED,
+    DomainPower.SHUTTING_DOWN: Power.STOPPING,
+    DomainPower.SHUT_OFF: Power.OFF,
+    DomainPower.CRASHED: Power.CRASHED,
+}
 
 
 async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
@@ -19,23 +30,20 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
         HypervisorError, NetworkError, StorageError: a part could not be looked at.
     """
     uid = vm.metadata.uid
-    seen = await observe_remains(tools, uid)
+    domain = await tools.hypervisor.domain(uid)
+    targets = {disk.serial: disk.target for disk in domain.disks} if domain is not None else {}
     disks: dict[str, ObservedDisk] = {}
     for wanted in vm.spec.disks:
         found = await tools.disks.disk(vm_uid=uid, disk_name=wanted.name, pool_name=wanted.pool)
         if found is not None:
-            digest = found.backing_digest or ""
-            disks[wanted.name] = ObservedDisk(wanted.name, str(found.path), found.capacity, digest)
-    return Observed(
-        power=seen.power,
-        domain_uuid=seen.domain_uuid,
-        machine_type=seen.machine_type,
-        guest_agent_connected=seen.guest_agent_connected,
-        failed=seen.failed,
-        interfaces=seen.interfaces,
-        disks=disks,
-        has_seed=seen.has_seed,
-    )
+            disks[wanted.name] = ObservedDisk(
+                name=wanted.name,
+                path=str(found.path),
+                capacity=found.capacity,
+                digest=found.backing_digest or "",
+                target=targets.get(wanted.name, ""),
+            )
+    return replace(await _observe_around(tools, uid, domain), disks=disks)
 
 
 async def observe_remains(tools: Tools, uid: str) -> Observed:
@@ -44,18 +52,21 @@ async def observe_remains(tools: Tools, uid: str) -> Observed:
     Raises:
         HypervisorError, NetworkError: a part could not be looked at.
     """
-    domain = await tools.hypervisor.domain(uid)
+    return await _observe_around(tools, uid, await tools.hypervisor.domain(uid))
+
+
+async def _observe_around(tools: Tools, uid: str, domain: DomainState | None) -> Observed:
     attachments = await tools.attachments.observe(uid)
-    interfaces = _interfaces(attachments)
-    has_seed = tools.seeds.path_of(uid).exists()
+    around = Observed(
+        interfaces=_interfaces(attachments.get(uid, ())), has_seed=await tools.seeds.has_seed(uid)
+    )
     if domain is None:
-        return Observed(interfaces=interfaces, has_seed=has_seed)
-    return Observed(
+        return around
+    return replace(
+        around,
         power=_POWERS[domain.power],
         domain_uuid=domain.uuid,
         machine_type=domain.machine_type,
         guest_agent_connected=domain.guest_agent_connected,
         failed=domain.failed,
-        interfaces=interfaces,
-        has_seed=has_seed,
     )

@@ -14,13 +14,14 @@ class Power(StrEnum):
     ABSENT = "Absent"
     OFF = "Off"
     CRASHED = "Crashed"
+    """The guest is dead, but its QEMU process may still be there."""
     RUNNING = "Running"
     PAUSED = "Paused"
     STOPPING = "Stopping"
 
     @property
     def is_active(self) -> bool:
-        """A QEMU process is there."""
+        """A guest is there that runs, or will run on."""
         return self in (Power.RUNNING, Power.PAUSED, Power.STOPPING)
 
 
@@ -48,6 +49,8 @@ class ObservedDisk:
     """Bytes that the guest sees."""
     digest: str = ""
     """Checksum of the image it was born from."""
+    target: str = ""
+    """What the hypervisor calls it, vda for example; empty while there is no domain."""
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
                 return stopping
             return Plan((*stopping.steps, *_take_down(observed), ReleaseClaim()))
         case Goal.PURGE:
-            destroy = (DestroyDomain(),) if observed.power.is_active else ()
-            return Plan((*destroy, *_take_down(observed)))
+            alive = observed.power.is_active or observed.power is Power.CRASHED
+            return Plan((*((DestroyDomain(),) if alive else ()), *_take_down(observed)))
 
 
 def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
@@ -66,7 +66,8 @@ def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)
     nics = (AttachInterface(name) for name in desired.interface_names)  # an intact one stays, and says what it is
     stale = (DetachInterface(name) for name in observed.interfaces if name not in desired.interface_names)
-    return (*admit, *disks, *stale, *nics, WriteSeed(), DefineDomain(), StartDomain(paused=paused))
+    dead: tuple[Step, ...] = (DestroyDomain(),) if observed.power is Power.CRASHED else ()
+    return (*admit, *dead, *disks, *stale, *nics, WriteSeed(), DefineDomain(), StartDomain(paused=paused))
 
 
 def _repairs(desired: Desired, observed: Observed) -> tuple[Step, ...]:
@@ -83,6 +84,8 @@ def _pause_or_resume(power: Power, *, paused: bool) -> tuple[Step, ...]:
 
 
 def _stop(desired: Desired, observed: Observed, now: datetime) -> Plan:
+    if observed.power is Power.CRASHED:
+        return Plan((DestroyDomain(),))
     if not observed.power.is_active:
         return Plan()
     if desired.destroy_at is not None and now >= desired.destroy_at:

@@ -1,0 +1,108 @@
+"""The agent as a program: everything is put together here, by hand, once."""
+
+import asyncio
+import sys
+import time
+from importlib.metadata import version
+from random import SystemRandom
+
+import kopf
+import structlog
+from pydantic import ValidationError
+
+from berth_agent.audits import Audit
+from berth_agent.cluster_view import ClusterView
+from berth_agent.handlers.hypervisor_events import follow
+from berth_agent.handlers.intake import NODE_REPORT, Intake
+from berth_agent.handlers.watches import build_registry, watch_settings
+from berth_agent.hypervisor.connection import open_hypervisor
+from berth_agent.hypervisor.errors import AcceleratorUnusable
+from berth_agent.network.attacher import Attacher
+from berth_agent.node.consoles import Consoles
+from berth_agent.node.facts import NodeFacts
+from berth_agent.node.heartbeats import Heartbeat
+from berth_agent.node.keys import NodeKey
+from berth_agent.node.reports import NodeReporter
+from berth_agent.node.storage_pools import NodePools
+from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.holds import Holds
+from berth_agent.reconcile.reconciler import Reconciler
+from berth_agent.reconcile.rounds import Owner, Tools
+from berth_agent.settings import AgentSettings
+from berth_agent.storage.destinations import DestinationPolicy
+from berth_agent.storage.disks import Disks
+from berth_agent.storage.image_cache import ImageCache
+from berth_agent.storage.seeds import Seeds
+from berth_api import logs
+from berth_api.client import ApiClient, ApiError
+from berth_api.workqueues import Backoff, WorkQueue
+
+log = structlog.get_logger()
+
+
+async def run(settings: AgentSettings) -> None:
+    """Run the agent until it is told to stop.
+
+    Raises:
+        ApiError: there are no credentials, or the API server refuses the agent.
+        AcceleratorUnusable: the accelerator that the settings ask for does not run guests here.
+    """
+    user_agent = f"berth-agent/{version('berth')} ({settings.node_name})"
+    random = SystemRandom()
+    async with (
+        await ApiClient.connect(settings.kubeconfig, user_agent=user_agent, deadline=settings.api_deadline) as api,
+        open_hypervisor(settings.libvirt, settings.accelerator) as hypervisor,
+    ):
+        heartbeat = Heartbeat(
+            api,
+            namespace=settings.namespace,
+            node_name=settings.node_name,
+            interval=settings.heartbeat,
+            valid=settings.heartbeat_valid,
+        )
+        tools = await _tools(settings, api, hypervisor)
+        vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
+        reports: WorkQueue[str] = WorkQueue(Backoff(), random)
+        reconciler = Reconciler(tools, Holds(time.monotonic, random))
+        reporter = NodeReporter(tools, agent_version=version("berth"))
+        intake = Intake(tools.view, reconciler, vms, reports)
+        audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
+        await reporter.ensure_object()
+        await audit.load()
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(work, name=name)
+                for name, work in {
+                    "heartbeat": heartbeat.run(),
+                    "vms": vms.run(reconciler.reconcile, settings.workers),
+                    "reports": reports.run(lambda _: reporter.report(), 1),
+                    "hypervisor events": follow(hypervisor, intake),
+                    "audit": audit.run(),
+                }.items()
+            ]
+            reports.add(NODE_REPORT)
+            await kopf.operator(
+                registry=build_registry(api, intake),
+                settings=watch_settings(settings.node_name),
+                clusterwide=True,
+                liveness_endpoint=settings.liveness,
+            )
+            for task in background:
+                task.cancel()
+
+
+def main() -> None:
+    """Entry point of the console script `berth-agent`."""
+    try:
+        settings = AgentSettings()
+    except ValidationError as error:
+        sys.exit(f"the settings (BERTH_AGENT_…) are not valid: {error}")
+    logs.configure(settings.log_level, settings.log_format)
+    try:
+        asyncio.run(run(settings))
+    except* (ApiError, AcceleratorUnusable) as errors:
+        sys.exit("cannot go on: " + "; ".join(str(error) for error in errors.exceptions))
+
+
+if __name__ == "__main__":
+    main()
