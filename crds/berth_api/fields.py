@@ -3,9 +3,11 @@
 from berth_api.objects import GROUP
 
 OPERATOR = "berth-operator"
-"""Field manager of the operator's server-side applies, and the name of its Lease and its service account."""
+"""Field manager of the operator's server-side applies, and the name of its service account."""
 AGENT = "berth-agent"
 """Field manager of every node agent's server-side applies, and the name of their service account."""
+OPERATOR_LEASE = OPERATOR
+"""Name of the Lease by which one operator leads, in the system namespace."""
 FINALIZER = f"{GROUP}/vm"
 """Keeps a VirtualMachine until its claim is released. An admission policy sets it, the operator drops it."""
 SYSTEM_NAMESPACE = "berth-system"
