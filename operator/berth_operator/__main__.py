@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from berth_api.client import ApiClient, ApiError
 from berth_operator import logs
 from berth_operator.handlers.registry import build_registry, build_settings
+from berth_operator.handlers.watches import supervise
 from berth_operator.leases import Election, LeaseTimes
 from berth_operator.operation import Operation
 from berth_operator.settings import Settings
@@ -28,8 +29,13 @@ class _Service:
 
     async def start(self) -> None:
         """Stand for leadership from now on."""
-        self._task = asyncio.create_task(self._election.run(self._operation.lead), name="election")
+        self._task = asyncio.create_task(self._work(), name="operation")
         self._task.add_done_callback(lambda _: self.stopped.set())
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(supervise())
+            group.create_task(self._election.run(self._operation.lead))
 
     async def stop(self) -> None:
         """Stop deciding, give the Lease back."""

@@ -38,7 +38,7 @@ def build_settings(cluster: Cluster) -> kopf.OperatorSettings:
     settings.networking.error_backoffs = Forever()
     settings.networking.connect_timeout = 10.0
     settings.networking.request_timeout = 60.0
-    settings.watching.server_timeout = 600.0
+    settings.watching.server_timeout = 600
     settings.queueing.exit_timeout = 1.0
     settings.queueing.idle_timeout = 1.0
     for collection in cluster.collections:
