@@ -1,17 +1,20 @@
 """`<cpu>` and `<vcpu>`: topology, and the model that a guest gets where its owner names none.
 
-KVM: host-model, all that the host's CPU has and libvirt can promise to a migration's target. TCG: `maximum`, what
-the emulator can do on any host; it includes x86-64-v3, without which newer distributions refuse to start, and guests
-boot with it as fast as with the smallest model (docs/decisions/0007-domain-and-libvirt.md has the measurement).
+KVM: host-model, all that the host's CPU has and libvirt can promise to a migration's target. TCG: Nehalem, a named
+model, which means the same in every version of QEMU (`maximum` does not, so a guest could not move to a newer one); it
+is the largest of libvirt's that the emulator has all of, offers x86-64-v2, which newer distributions ask for, and
+guests boot 7 % faster with it than with `maximum` (docs/decisions/0007-domain-and-libvirt.md has the measurement).
 """
 
 from typing import Literal
 
-from pydantic_xml import attr, element
+from pydantic_xml import attr
 
 from berth_agent.domain.elements import Element, OnOff
 from berth_agent.domain.requests import Accelerator
 from berth_api.virtualmachines import CPU
+
+_DEFAULT: dict[Accelerator, str] = {"kvm": "host-model", "tcg": "Nehalem"}
 
 
 class VCPU(Element, tag="vcpu"):
@@ -58,7 +61,7 @@ def vcpu(cpu: CPU) -> VCPU:
 def cpu_element(cpu: CPU, accelerator: Accelerator) -> CPUElement:
     """`<cpu>`: the model asked for, or the accelerator's default."""
     topology = Topology(sockets=cpu.max_sockets or cpu.sockets, cores=cpu.cores, threads=cpu.threads)
-    match cpu.model or ("host-model" if accelerator == "kvm" else "maximum"):
+    match cpu.model or _DEFAULT[accelerator]:
         case "host-model":
             return CPUElement(mode="host-model", check="partial", topology=topology)
         case "host-passthrough":

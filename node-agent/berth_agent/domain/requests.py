@@ -30,7 +30,7 @@ _MAX_QUEUES = 256
 _MAX_DISKS = 24
 
 
-class InvalidDomainRequest(ValueError):  # noqa: N818 - says what is wrong, as the API's reason does
+class InvalidDomainRequest(ValueError):
     """The request cannot become a domain; the message names the field and what to change."""
 
 
@@ -189,14 +189,15 @@ def _check_boot(request: DomainRequest) -> None:
 def _check_unique(request: DomainRequest) -> None:
     if len(request.disks) > _MAX_DISKS:
         raise InvalidDomainRequest(f"{len(request.disks)} disks: a VM has at most {_MAX_DISKS}")
-    for what, values in (
+    named: tuple[tuple[str, list[str | int]], ...] = (
         ("disk name", [disk.name for disk in request.disks]),
         ("disk path", [disk.path for disk in request.disks]),
         ("boot order", [disk.boot_order for disk in request.disks if disk.boot_order is not None]),
         ("interface name", [interface.name for interface in request.interfaces]),
         ("tap device", [interface.tap_device for interface in request.interfaces]),
         ("MAC address", [interface.mac_address for interface in request.interfaces]),
-    ):
+    )
+    for what, values in named:
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise InvalidDomainRequest(f"{what} {twice} is given twice: each must be unique in a VM")

@@ -1,16 +1,16 @@
 """What can go wrong with the hypervisor, and what of it is worth another try.
 
-    HypervisorError
-    ├── Unavailable            (retryable)  libvirtd is not there, or the connection broke
-    ├── DeadlineExceeded       (retryable)  libvirtd or QEMU did not answer in time; the call may still take effect
-    ├── DomainNotFound                      there is no domain of ours for this VM
-    ├── DomainExists                        another domain has the name or the UUID
-    ├── DomainRejected                      libvirt does not take the definition: it has to change
-    ├── OperationFailed        (retryable)  libvirt or QEMU tried and failed
-    ├── OperationInvalid       (retryable)  not in the domain's present state: look again
-    ├── GuestAgentUnavailable  (retryable)  no agent answers in the guest
-    ├── PoolConflict                        a storage pool of that name is something else
-    └── AcceleratorUnusable                 the accelerator that was asked for does not run guests here
+HypervisorError
+├── Unavailable            (retryable)  libvirtd is not there, or the connection broke
+├── DeadlineExceeded       (retryable)  libvirtd or QEMU did not answer in time; the call may still take effect
+├── DomainNotFound                      there is no domain of ours for this VM
+├── DomainExists           (retryable)  another domain has the name or the UUID, until it is gone
+├── DomainRejected                      libvirt does not take the definition: it has to change
+├── OperationFailed        (retryable)  libvirt or QEMU tried and failed
+├── OperationInvalid       (retryable)  not in the domain's present state: look again
+├── GuestAgentUnavailable  (retryable)  no agent answers in the guest
+├── PoolConflict                        a storage pool of that name is something else
+└── AcceleratorUnusable                 the accelerator that was asked for does not run guests here
 """
 
 from typing import ClassVar
@@ -46,9 +46,10 @@ class DomainNotFound(HypervisorError):
 
 
 class DomainExists(HypervisorError):
-    """Another domain has the name or the UUID."""
+    """Another domain has the name or the UUID: a namesake that is being taken down, or one that somebody has to."""
 
     reason = "DomainExists"
+    retryable = True
 
 
 class DomainRejected(HypervisorError):

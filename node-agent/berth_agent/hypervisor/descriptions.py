@@ -1,0 +1,101 @@
+"""From libvirt's description of a domain to a `DomainState`.
+
+The XML comes from libvirtd, which parsed and wrote it itself: it has no document type, so nothing can expand in it.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from xml.etree.ElementTree import Element, fromstring, tostring
+
+from berth_agent.domain.metadata import NAMESPACE_URI, MetadataError, Owner
+from berth_agent.hypervisor.states import DomainDisk, DomainInterface, DomainOwner, DomainPower, DomainState
+
+OWNER_TAG = f"{{{NAMESPACE_URI}}}vm"
+RUN_URI = "https://berth.dev/domain/run/v1"
+"""Namespace of what is noted of one run of the guest; it is kept with the live domain only and goes with it."""
+RUN_PREFIX = "berth-run"
+RUN_TAG = f"{{{RUN_URI}}}run"
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+
+
+@dataclass(frozen=True)
+class LiveFacts:
+    """What libvirt tells of a domain outside its XML."""
+
+    power: DomainPower
+    power_reason: str
+    persistent: bool = True
+    autostart: bool = False
+
+
+def owner_in(root: Element) -> Owner | None:
+    """The record of ours in a domain's XML; None where there is none.
+
+    Raises:
+        MetadataError: there is one, and it is not readable.
+    """
+    found = root.findall(f"metadata/{OWNER_TAG}")
+    if not found:
+        return None
+    if len(found) > 1:
+        raise MetadataError("the domain names more than one owner")
+    return Owner.read(tostring(found[0], encoding="unicode"))
+
+
+def parse(xml: str) -> Element:
+    """The tree of a domain's XML."""
+    return fromstring(xml)  # noqa: S314 - written by libvirtd, see above
+
+
+def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
+    """Everything that the agent wants to know of a domain of ours."""
+    return DomainState(
+        owner=DomainOwner(owner.namespace, owner.name, owner.uid),
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        power=facts.power,
+        power_reason=facts.power_reason,
+        claim_id=owner.claim_id,
+        generation=owner.generation,
+        hardware=owner.hardware,
+        machine_type=_attribute(root, "os/type", "machine"),
+        interfaces=tuple(_interface(item) for item in root.iterfind("devices/interface")),
+        disks=tuple(_disk(item) for item in root.iterfind("devices/disk")),
+        console=_attribute(root, "devices/serial/source", "path"),
+        guest_agent_connected=_agent_connected(root),
+        started_at=_started_at(root) if facts.power.is_active else None,
+        autostart=facts.autostart,
+        persistent=facts.persistent,
+    )
+
+
+def _attribute(parent: Element, path: str, name: str) -> str:
+    found = parent.find(path)
+    return "" if found is None else found.get(name, "")
+
+
+def _interface(item: Element) -> DomainInterface:
+    return DomainInterface(mac_address=_attribute(item, "mac", "address"), device=_attribute(item, "target", "dev"))
+
+
+def _disk(item: Element) -> DomainDisk:
+    return DomainDisk(
+        target=_attribute(item, "target", "dev"),
+        source=_attribute(item, "source", "file") or _attribute(item, "source", "dev"),
+        serial=item.findtext("serial", ""),
+    )
+
+
+def _agent_connected(root: Element) -> bool:
+    return any(
+        target.get("name") == AGENT_CHANNEL and target.get("state") == "connected"
+        for target in root.iterfind("devices/channel/target")
+    )
+
+
+def _started_at(root: Element) -> datetime | None:
+    text = _attribute(root, f"metadata/{RUN_TAG}", "started")
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC) if text else None
+    except ValueError:
+        return None

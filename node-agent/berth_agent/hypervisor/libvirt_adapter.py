@@ -1,0 +1,220 @@
+"""The port, on libvirt: finds, calls, translates, and tells what happens. Every duty is in a file beside this one.
+
+Races it faces: libvirtd going away in the middle of a call (the call raises Unavailable, and the caller looks again
+once CONNECTED is told); a domain that vanishes between being found and being touched (as if it had not been found); an
+event for a domain that this process has never seen (its owner is asked for before the event is told).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+
+import structlog
+
+from berth_agent.domain.requests import Accelerator
+from berth_agent.hypervisor import capabilities, domains, guest_agent, storage_pools
+from berth_agent.hypervisor.connection import LibvirtConnection
+from berth_agent.hypervisor.domains import Search
+from berth_agent.hypervisor.errors import HypervisorError
+from berth_agent.hypervisor.events import RawEvent, register_all
+from berth_agent.hypervisor.ports import ShutdownMode
+from berth_agent.hypervisor.settings import LibvirtSettings
+from berth_agent.hypervisor.states import (
+    ConnectionChange,
+    ConnectionEvent,
+    DomainEvent,
+    DomainEventKind,
+    DomainOwner,
+    DomainState,
+    GuestInterface,
+    HostCapabilities,
+    HypervisorEvent,
+    PoolInfo,
+)
+from berth_agent.hypervisor.subscriptions import Subscriptions
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LibvirtHypervisor:
+    """The hypervisor of this node. Use as an async context manager; it connects by itself, again and again.
+
+    Args:
+        accelerator: What `accelerators.choose_accelerator` chose.
+        settings: Where libvirtd is, and how patient to be.
+    """
+
+    def __init__(self, accelerator: Accelerator, settings: LibvirtSettings | None = None) -> None:
+        self._accelerator: Accelerator = accelerator
+        self._settings = settings or LibvirtSettings()
+        self._subscriptions = Subscriptions()
+        self._raw: asyncio.Queue[RawEvent | ConnectionEvent] = asyncio.Queue()
+        self._owners: dict[str, DomainOwner] = {}
+        self._pump: asyncio.Task[None] | None = None
+        self._connection = LibvirtConnection(
+            self._settings,
+            register=self._register,
+            on_connected=lambda: self._raw.put_nowait(ConnectionEvent(ConnectionChange.CONNECTED)),
+            on_disconnected=lambda why: self._raw.put_nowait(ConnectionEvent(ConnectionChange.DISCONNECTED, why)),
+        )
+
+    async def __aenter__(self) -> Self:
+        """Begin to connect; calls raise Unavailable until that has succeeded."""
+        self._loop = asyncio.get_running_loop()
+        self._pump = asyncio.create_task(self._tell(), name="libvirt-events")
+        await self._connection.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the connection. Guests run on."""
+        await self._connection.__aexit__(*error)
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection.connected
+
+    async def wait_connected(self) -> None:
+        """Return when there is a connection."""
+        await self._connection.wait_connected()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncIterator[HypervisorEvent]]:
+        """Everything that happens from entering the context on."""
+        with self._subscriptions.subscribe() as events:
+            yield events
+
+    async def capabilities(self) -> HostCapabilities:
+        """What this node can run."""
+        deadline = self._settings.deadlines.listing
+        return await self._connection.call(capabilities.read_capabilities, deadline, self._accelerator)
+
+    async def domains(self) -> tuple[DomainState, ...]:
+        """Every domain of ours."""
+        known = frozenset(self._owners)
+        found = await self._connection.call(domains.list_domains, self._settings.deadlines.listing)
+        for uuid in known - {domain.uuid for domain in found}:
+            self._owners.pop(uuid, None)
+        self._owners.update({domain.uuid: domain.owner for domain in found})
+        return found
+
+    async def domain(self, uid: str) -> DomainState | None:
+        """The VM's domain, or None where there is none."""
+        found = await self._connection.call(domains.get_domain, self._settings.deadlines.query, self._search(uid))
+        if found is not None:
+            self._owners[found.uuid] = found.owner
+        return found
+
+    async def define(self, xml: str) -> DomainState:
+        """Define a domain that carries our metadata."""
+        state = await self._connection.call(domains.define_domain, self._settings.deadlines.change, xml)
+        self._owners[state.uuid] = state.owner
+        return state
+
+    async def start(self, uid: str, *, paused: bool = False) -> None:
+        """Start the guest."""
+        deadline = self._settings.deadlines.start
+        await self._connection.call(domains.start_domain, deadline, self._search(uid), paused=paused)
+
+    async def resume(self, uid: str) -> None:
+        """Let the guest's CPUs run."""
+        await self._change(domains.resume_domain, uid)
+
+    async def suspend(self, uid: str) -> None:
+        """Stop the guest's CPUs."""
+        await self._change(domains.suspend_domain, uid)
+
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+        """Ask the guest to power off."""
+        await self._change(domains.shut_domain_down, uid, agent=mode == "agent")
+
+    async def destroy(self, uid: str) -> None:
+        """Pull the plug."""
+        await self._change(domains.destroy_domain, uid)
+
+    async def undefine(self, uid: str) -> None:
+        """Forget the domain."""
+        await self._change(domains.undefine_domain, uid)
+
+    async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
+        """Make a storage pool active, and look at its room."""
+        deadline = self._settings.deadlines.change
+        return await self._connection.call(storage_pools.ensure_pool, deadline, name, kind, path)
+
+    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
+        """NICs and addresses as the guest's agent tells them."""
+        return await self._ask_guest(guest_agent.list_guest_interfaces, uid)
+
+    async def guest_ping(self, uid: str) -> None:
+        """Return when the guest's agent has answered."""
+        await self._ask_guest(guest_agent.ping_guest, uid)
+
+    async def _change(
+        self, act: Callable[Concatenate[Any, Search, P], T], uid: str, *arguments: P.args, **keywords: P.kwargs
+    ) -> T:
+        deadline = self._settings.deadlines.change
+        return await self._connection.call(act, deadline, self._search(uid), *arguments, **keywords)
+
+    async def _ask_guest(self, ask: Callable[[Any, Search, int], T], uid: str) -> T:
+        """Libvirt gives up on the agent by itself, a moment before we give up on libvirt."""
+        patience = max(1, round(self._settings.deadlines.guest))
+        deadline = patience + self._settings.deadlines.query
+        return await self._connection.call(ask, deadline, self._search(uid), patience)
+
+    def _search(self, uid: str) -> Search:
+        uuid = next((uuid for uuid, owner in self._owners.items() if owner.uid == uid), uid)
+        return Search(uid, uuid, frozenset(self._owners) - {uuid})
+
+    def _register(self, connection: Any) -> list[int]:
+        return register_all(connection, self._emit)
+
+    def _emit(self, event: RawEvent) -> None:
+        """From libvirt's thread into asyncio's loop."""
+        try:
+            self._loop.call_soon_threadsafe(self._raw.put_nowait, event)
+        except RuntimeError:
+            log.debug("an event after the end of the loop", domain_event=event)
+
+    async def _tell(self) -> None:
+        """Tell events in their order, once their owners are known."""
+        while True:
+            event = await self._raw.get()
+            if isinstance(event, ConnectionEvent):
+                await self._tell_connection(event)
+            else:
+                await self._tell_domain(event)
+
+    async def _tell_connection(self, event: ConnectionEvent) -> None:
+        if event.change is ConnectionChange.CONNECTED:
+            try:
+                await self.domains()
+            except HypervisorError as error:
+                log.warning("could not look at the domains after connecting", error=str(error))
+        self._subscriptions.publish(event)
+
+    async def _tell_domain(self, event: RawEvent) -> None:
+        owner = self._owners.get(event.uuid) or await self._ask_owner(event.uuid)
+        if owner is None:
+            return
+        self._subscriptions.publish(DomainEvent(event.kind, owner, event.uuid, event.detail))
+        if event.kind is DomainEventKind.UNDEFINED:
+            self._owners.pop(event.uuid, None)
+
+    async def _ask_owner(self, uuid: str) -> DomainOwner | None:
+        deadline = self._settings.deadlines.query
+        try:
+            found = await self._connection.call(domains.owner_of_uuid, deadline, uuid)
+        except HypervisorError as error:
+            log.warning("could not find out whose domain an event is about", uuid=uuid, error=str(error))
+            return None
+        if found is None:
+            return None
+        self._owners[uuid] = owner = DomainOwner(found.namespace, found.name, found.uid)
+        return owner
