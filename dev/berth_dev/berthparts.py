@@ -18,6 +18,7 @@ from berth_dev.states import Run
 NAMESPACE = "berth-system"
 OPERATOR = "berth-operator"
 AGENT = "berth-agent"
+AGENT_USER = f"system:serviceaccount:{NAMESPACE}:{AGENT}"
 _LIVENESS_PORT = 8080
 _TOKEN_LIFE = "24h"  # noqa: S105 - a duration
 _FRESH_LEASE = dt.timedelta(seconds=60)

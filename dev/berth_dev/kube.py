@@ -2,15 +2,27 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from berth_dev import commands, runs
-from berth_dev.errors import DevError
+from berth_dev.errors import CommandError, DevError
 from berth_dev.processes import poll_until
 
 _FIELD_MANAGER = "berth-dev"
 _IN_FORCE_TIMEOUT = 30.0
+_PROBE_HYPERVISOR = {
+    "apiVersion": "berth.dev/v1alpha1",
+    "kind": "Hypervisor",
+    "metadata": {"name": "probe"},
+    "spec": {},
+}
+_PROBE_VM = {
+    "apiVersion": "berth.dev/v1alpha1",
+    "kind": "VirtualMachine",
+    "metadata": {"name": "probe", "namespace": "default"},
+    "spec": {"className": "probe", "disks": [{"name": "root", "size": "1Gi"}]},
+}
 
 
 class Kubectl:
@@ -20,6 +32,8 @@ class Kubectl:
         program: The kubectl to run.
         kubeconfig: Whose credentials and server it uses.
         run_id: Marks its processes as the run's.
+
+    What it learns of the API is cached beside the kubeconfig: the next cluster with this address may have other kinds.
     """
 
     def __init__(self, program: Path, kubeconfig: Path, run_id: str) -> None:
@@ -38,7 +52,8 @@ class Kubectl:
         Raises:
             CommandError: It failed; the message has its standard error.
         """
-        env = runs.environment(self._run_id, {"KUBECONFIG": str(self._kubeconfig)})
+        own = {"KUBECONFIG": str(self._kubeconfig), "KUBECACHEDIR": str(self._kubeconfig.parent / "kubectl-cache")}
+        env = runs.environment(self._run_id, own)
         return commands.run([str(self._program), *args], stdin=stdin, timeout=timeout, env=env).stdout
 
     def apply(self, objects: Sequence[Mapping[str, object]], *args: str) -> None:
@@ -67,30 +82,19 @@ def _name(thing: Mapping[str, object]) -> str:
     return str(metadata["name"])
 
 
-def apply_manifests(kubectl: Kubectl, project: Path) -> list[str]:
-    """Apply the CRDs and the chart's static manifests, and wait until the server acts on them.
-
-    Returns:
-        What was applied, as `kind/name`.
+def apply_manifests(kubectl: Kubectl, project: Path) -> None:
+    """Apply the CRDs and the chart's static manifests; whether the policies act is for `wait_in_force`.
 
     Raises:
-        DevError: A CRD is refused, or a policy does not come into force.
+        CommandError: The server refuses one.
     """
     crds = sorted((project / "crds").glob("*.yaml"))
     statics = sorted((project / "charts" / "berth" / "files").rglob("*.yaml"))
-    applied: list[str] = []
     if crds:
-        applied += _apply_files(kubectl, crds)
-        kubectl(
-            "wait",
-            "--for=condition=Established",
-            "--timeout=30s",
-            *[name for name in applied if "customresource" in name],
-        )
+        names = _apply_files(kubectl, crds)
+        kubectl("wait", "--for=condition=Established", "--timeout=30s", *names, timeout=40.0)
     if statics:
-        applied += _apply_files(kubectl, statics)
-        _wait_in_force(kubectl, applied)
-    return applied
+        _apply_files(kubectl, statics)
 
 
 def _apply_files(kubectl: Kubectl, files: Sequence[Path]) -> list[str]:
@@ -100,15 +104,41 @@ def _apply_files(kubectl: Kubectl, files: Sequence[Path]) -> list[str]:
     ).split()
 
 
-def _wait_in_force(kubectl: Kubectl, applied: Sequence[str]) -> None:
-    """Wait until every validating policy has been compiled: its status then names the generation that was applied."""
-    policies = [name for name in applied if name.startswith("validatingadmissionpolicy.")]
+def wait_in_force(kubectl: Kubectl, agent: str) -> None:
+    """Wait until the server acts on the admission policies, by trying what they must change and what they must refuse.
+
+    A policy's status tells only that a controller has seen it; the server that enforces it reads it separately, a
+    moment later. Nothing is created: the tries are dry runs.
+
+    Args:
+        kubectl: The administrator's.
+        agent: User name of the agents' service account; without a node bound to it, it may do nothing.
+
+    Raises:
+        DevError: They are not in force in time.
+    """
     deadline = time.monotonic() + _IN_FORCE_TIMEOUT
-    while policies and not all(_is_observed(kubectl, name) for name in policies):
-        if not poll_until(deadline, interval=0.2):
-            raise DevError(f"not in force after {_IN_FORCE_TIMEOUT:g} s: {', '.join(policies)}")
+    waiting: dict[str, Callable[[], bool]] = {
+        "the finalizer of VMs": lambda: _adds_finalizer(kubectl),
+        "the agents' boundaries": lambda: _refuses(kubectl, agent),
+    }
+    while waiting := {title: acts for title, acts in waiting.items() if not acts()}:
+        if not poll_until(deadline, interval=0.1):
+            raise DevError(f"admission policies not in force after {_IN_FORCE_TIMEOUT:g} s: {', '.join(waiting)}")
 
 
-def _is_observed(kubectl: Kubectl, policy: str) -> bool:
-    found = json.loads(kubectl("get", policy, "-o", "json"))
-    return bool(found.get("status", {}).get("observedGeneration", 0) >= found["metadata"]["generation"])
+def _adds_finalizer(kubectl: Kubectl) -> bool:
+    tried = json.loads(kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(_PROBE_VM)))
+    return bool(tried["metadata"].get("finalizers"))
+
+
+def _refuses(kubectl: Kubectl, agent: str) -> bool:
+    try:
+        kubectl("create", "--dry-run=server", f"--as={agent}", "-f", "-", stdin=json.dumps(_PROBE_HYPERVISOR))
+    except CommandError as error:
+        if "ValidatingAdmissionPolicy" in str(error):
+            return True
+        if "cannot create" in str(error):
+            return False
+        raise
+    return False

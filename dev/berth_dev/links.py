@@ -93,8 +93,24 @@ def routed_networks() -> list[str]:
 
 
 def remove(plan: AddressPlan) -> int:
-    """Delete every link of the cluster on the host, and with them their far ends; returns how many there were."""
-    names = [name for name in list_links() if name.startswith(plan.link_prefix)]
+    """Delete every link of the cluster on the host, and with them their far ends.
+
+    A veth also goes by itself when its node's namespace does, which may be this very moment: so a link that cannot be
+    deleted matters only if it is still there afterwards.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        CommandError: Some cannot be deleted.
+    """
+    names = _links_of(plan)
     for name in names:
-        commands.run(["ip", "link", "delete", "dev", name], check=name in list_links())
+        commands.run(["ip", "link", "delete", "dev", name], check=False)
+    for name in _links_of(plan):
+        commands.run(["ip", "link", "delete", "dev", name])
     return len(names)
+
+
+def _links_of(plan: AddressPlan) -> list[str]:
+    return [name for name in list_links() if name.startswith(plan.link_prefix)]

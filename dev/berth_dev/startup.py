@@ -12,6 +12,7 @@ from berth_dev import berthparts, caches, controlplane, images, kube, links, nod
 from berth_dev.addresses import free_index, parse_networks
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
+from berth_dev.parts import Part
 from berth_dev.progress import Say
 from berth_dev.states import Artifacts, Options, Run
 
@@ -130,10 +131,12 @@ def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:
 
 def _start_berth(cluster: Cluster, say: Say) -> None:
     """Start the operator and the agents, with credentials of their own."""
-    options, started = cluster.run.options, []
+    options = cluster.run.options
+    started: list[Part] = []
     if has_service_account(cluster, berthparts.OPERATOR):
         berthparts.write_operator_kubeconfig(cluster.run, cluster.kubectl)
     if has_service_account(cluster, berthparts.AGENT):
+        kube.wait_in_force(cluster.kubectl, berthparts.AGENT_USER)
         for node in cluster.nodes:
             berthparts.write_agent_kubeconfig(cluster.run, cluster.kubectl, node)
     if options.operator:
