@@ -1,0 +1,265 @@
+"""A hypervisor in memory: the port's behaviour, recorded calls, injected faults, events on demand.
+
+It reads the XML that the agent builds with the adapter's own parser, so a domain that libvirt would describe in one way
+is described here in the same. Faults are given per method, one for each call to come: an error is raised, and `HANG`
+never returns, as a libvirtd that stopped answering would without a deadline.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+from xml.etree.ElementTree import ParseError
+
+from berth_agent.domain.metadata import MetadataError
+from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
+from berth_agent.hypervisor.errors import (
+    DomainExists,
+    DomainNotFound,
+    DomainRejected,
+    GuestAgentUnavailable,
+    OperationInvalid,
+    PoolConflict,
+    Unavailable,
+)
+from berth_agent.hypervisor.ports import ShutdownMode
+from berth_agent.hypervisor.states import (
+    ConnectionChange,
+    ConnectionEvent,
+    DomainEvent,
+    DomainEventKind,
+    DomainPower,
+    DomainState,
+    GuestInterface,
+    HostCapabilities,
+    HypervisorEvent,
+    PoolInfo,
+)
+from berth_agent.hypervisor.subscriptions import Subscriptions
+
+HANG: Final = object()
+GIB = 1024**3
+CAPABILITIES = HostCapabilities(
+    accelerator="tcg",
+    architecture="x86_64",
+    cpus=8,
+    memory=16 * GIB,
+    libvirt_version="9.0.0",
+    hypervisor_version="7.2.0",
+    machine_types=("pc-q35-7.1", "pc-q35-7.2"),
+    default_machine_type="pc-q35-7.2",
+    cpu_models=("Nehalem", "qemu64"),
+    host_model="EPYC",
+    efi=True,
+    secure_boot=True,
+)
+
+
+class Call(NamedTuple):
+    """A call of the port, as it came."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+class FakeHypervisor:
+    """Everything that a test wants to see or decide is a public attribute.
+
+    Attributes:
+        calls: Every call, in order.
+        xml: What was defined, by the VM's UID.
+        ignores_shutdown: UIDs of guests that do not hear the power button.
+        guests: What the guests' agents answer, by UID; a guest that is not in it has no agent.
+        host: The node's capabilities.
+    """
+
+    def __init__(self, host: HostCapabilities = CAPABILITIES) -> None:
+        self.calls: list[Call] = []
+        self.xml: dict[str, str] = {}
+        self.ignores_shutdown: set[str] = set()
+        self.guests: dict[str, tuple[GuestInterface, ...]] = {}
+        self.host = host
+        self._states: dict[str, DomainState] = {}
+        self._pools: dict[str, PoolInfo] = {}
+        self._faults: defaultdict[str, deque[object]] = defaultdict(deque)
+        self._subscriptions = Subscriptions()
+        self._connected = True
+
+    def fail(self, method: str, *faults: object) -> None:
+        """Let the next calls of a method fail: with an error each, or `HANG`."""
+        self._faults[method].extend(faults)
+
+    def disconnect(self) -> None:
+        """Lose libvirtd: every call raises Unavailable, guests run on."""
+        self._connected = False
+        self._subscriptions.publish(ConnectionEvent(ConnectionChange.DISCONNECTED, "libvirtd closed the connection"))
+
+    def reconnect(self) -> None:
+        """Get it back."""
+        self._connected = True
+        self._subscriptions.publish(ConnectionEvent(ConnectionChange.CONNECTED))
+
+    def crash(self, uid: str, reason: str = "Crashed") -> None:
+        """Let a guest end by itself, for a reason such as Crashed, Failed or Shutdown."""
+        self._set(uid, DomainPower.SHUT_OFF, reason)
+        self._publish(uid, DomainEventKind.STOPPED, reason)
+
+    def fire(self, uid: str, kind: DomainEventKind, detail: str = "") -> None:
+        """Publish an event of a domain that is there."""
+        self._publish(uid, kind, detail)
+
+    def methods(self) -> list[str]:
+        """The methods that were called, in order."""
+        return [call.method for call in self.calls]
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connected
+
+    @asynccontextmanager
+    async def events(self) -> AsyncIterator[AsyncIterator[HypervisorEvent]]:
+        """Everything that is published from now on."""
+        with self._subscriptions.subscribe() as events:
+            yield events
+
+    async def capabilities(self) -> HostCapabilities:
+        """What the test said."""
+        await self._called("capabilities")
+        return self.host
+
+    async def domains(self) -> tuple[DomainState, ...]:
+        """All that was defined."""
+        await self._called("domains")
+        return tuple(self._states.values())
+
+    async def domain(self, uid: str) -> DomainState | None:
+        """The VM's domain."""
+        await self._called("domain", uid)
+        return self._states.get(uid)
+
+    async def define(self, xml: str) -> DomainState:
+        """As libvirt would, as far as identities go."""
+        await self._called("define", xml)
+        try:
+            root = parse(xml)
+            owner = owner_in(root)
+        except (ParseError, MetadataError) as error:
+            raise DomainRejected(str(error)) from error
+        if owner is None:
+            raise DomainRejected("a domain must carry our metadata")
+        state = describe(root, owner, LiveFacts(DomainPower.SHUT_OFF, "Unknown"))
+        for other in self._states.values():
+            if other.owner.uid != owner.uid and (other.uuid == state.uuid or other.name == state.name):
+                raise DomainExists(f"the name or the UUID belongs to {other.name}")
+        before = self._states.get(owner.uid)
+        if before is not None and before.power.is_active:
+            return before
+        self.xml[owner.uid] = xml
+        self._states[owner.uid] = state
+        self._publish(owner.uid, DomainEventKind.DEFINED, "Added" if before is None else "Updated")
+        return state
+
+    async def start(self, uid: str, *, paused: bool = False) -> None:
+        """Run, or stand paused."""
+        await self._called("start", uid, paused)
+        if self._must(uid).power.is_active:
+            return
+        self._set(uid, DomainPower.PAUSED if paused else DomainPower.RUNNING, "User" if paused else "Booted")
+        self._states[uid] = replace(self._states[uid], started_at=datetime.now(UTC))
+        self._publish(uid, DomainEventKind.STARTED, "Booted")
+
+    async def resume(self, uid: str) -> None:
+        """Run."""
+        await self._called("resume", uid)
+        self._must_be_active(uid)
+        self._set(uid, DomainPower.RUNNING, "Unpaused")
+        self._publish(uid, DomainEventKind.RESUMED, "Unpaused")
+
+    async def suspend(self, uid: str) -> None:
+        """Stand."""
+        await self._called("suspend", uid)
+        self._must_be_active(uid)
+        self._set(uid, DomainPower.PAUSED, "User")
+        self._publish(uid, DomainEventKind.SUSPENDED, "Paused")
+
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+        """Power off at once, unless the guest does not hear it."""
+        await self._called("shutdown", uid, mode)
+        if not self._must(uid).power.is_active or uid in self.ignores_shutdown:
+            return
+        if mode == "agent" and uid not in self.guests:
+            raise GuestAgentUnavailable("no agent answers")
+        self.crash(uid, "Shutdown")
+
+    async def destroy(self, uid: str) -> None:
+        """End it, if it is there."""
+        await self._called("destroy", uid)
+        if uid in self._states and self._states[uid].power.is_active:
+            self.crash(uid, "Destroyed")
+
+    async def undefine(self, uid: str) -> None:
+        """Forget it, if it is there."""
+        await self._called("undefine", uid)
+        if uid not in self._states:
+            return
+        if self._states[uid].power.is_active:
+            raise OperationInvalid(f"the domain {self._states[uid].name} is active: destroy it first")
+        self._publish(uid, DomainEventKind.UNDEFINED, "Removed")
+        del self._states[uid], self.xml[uid]
+
+    async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
+        """A pool of 100 GiB."""
+        await self._called("ensure_pool", name, kind, path)
+        pool = self._pools.setdefault(name, PoolInfo(name, path, 100 * GIB, 0, 100 * GIB))
+        if pool.path != path:
+            raise PoolConflict(f"libvirt has a pool {name} at {pool.path}")
+        return pool
+
+    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
+        """What the test said."""
+        await self._called("guest_interfaces", uid)
+        return self._guest(uid)
+
+    async def guest_ping(self, uid: str) -> None:
+        """Answer, if the guest has an agent."""
+        await self._called("guest_ping", uid)
+        self._guest(uid)
+
+    async def _called(self, method: str, *arguments: Any) -> None:
+        self.calls.append(Call(method, arguments))
+        await asyncio.sleep(0)
+        fault = self._faults[method].popleft() if self._faults[method] else None
+        if fault is HANG:
+            await asyncio.Event().wait()
+        if isinstance(fault, BaseException):
+            raise fault
+        if not self._connected:
+            raise Unavailable("libvirtd is not reachable")
+
+    def _must(self, uid: str) -> DomainState:
+        if uid not in self._states:
+            raise DomainNotFound(f"the VM {uid} has no domain on this node")
+        return self._states[uid]
+
+    def _must_be_active(self, uid: str) -> None:
+        if not self._must(uid).power.is_active:
+            raise OperationInvalid("domain is not running")
+
+    def _guest(self, uid: str) -> tuple[GuestInterface, ...]:
+        self._must(uid)
+        if uid not in self.guests:
+            raise GuestAgentUnavailable("no agent answers")
+        return self.guests[uid]
+
+    def _set(self, uid: str, power: DomainPower, reason: str) -> None:
+        connected = power.is_active and uid in self.guests
+        self._states[uid] = replace(self._must(uid), power=power, power_reason=reason, guest_agent_connected=connected)
+
+    def _publish(self, uid: str, kind: DomainEventKind, detail: str) -> None:
+        state = self._states[uid]
+        self._subscriptions.publish(DomainEvent(kind, state.owner, state.uuid, detail))
