@@ -70,9 +70,10 @@ class NodePools:
         why = self._problems.get(pool_name, "there is no StoragePool of that name")
         raise PoolUnavailable(f"the storage pool {pool_name} is not ready on this node: {why}")
 
-    def is_shared(self, pool_name: str) -> bool:
-        """Whether other nodes, too, have their disks there."""
-        return pool_name in self._shared
+    @property
+    def shared(self) -> frozenset[str]:
+        """Pools in which other nodes, too, have their disks."""
+        return self._shared
 
     def capacities(self) -> dict[str, int]:
         """Bytes that each ready pool has in all."""

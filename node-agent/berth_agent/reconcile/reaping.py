@@ -39,5 +39,5 @@ async def owners_here(tools: Tools) -> frozenset[Owner]:
         uids.add(owner)
     uids |= await tools.seeds.seeds()
     uids |= tools.consoles.owners()
-    uids |= (await tools.disks.observe(local_only=True)).keys()
+    uids |= (await tools.disks.observe(leave_out=tools.facts.pools.shared)).keys()
     return frozenset(named.get(uid, Owner("", "", uid)) for uid in uids)

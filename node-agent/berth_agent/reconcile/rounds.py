@@ -2,13 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from berth_agent.cluster_view import ClusterView, ReferenceMissing
 from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.ports import HypervisorPort
 from berth_agent.network.attachments import Attachment, Attachments
 from berth_agent.network.errors import NetworkError
+from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey, UnsealFailed
 from berth_agent.reconcile.admissions import Admissions
@@ -74,7 +75,7 @@ class Tools:
     images: ImageCache
     disks: Disks
     seeds: Seeds
-    consoles: "Consoles"
+    consoles: Consoles
     key: NodeKey
     admissions: Admissions
     namespace: str = "berth-system"

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -116,14 +116,25 @@ class Disks:
                 deleted += await run_in_thread(_delete_in, self._pools.directory_of(pool), vm_uid)
         return deleted
 
-    async def observe(self) -> Mapping[str, frozenset[str]]:
-        """Which VMs, by UID, have which disks here: one directory scan per pool.
+    async def disk(self, *, vm_uid: str, disk_name: str, pool_name: str) -> Disk | None:
+        """The disk as its own header describes it, or None where there is none; its image is not needed for that.
+
+        Raises:
+            InvalidName: one of the names could not be part of a file name.
+            PoolUnavailable: the pool is not here.
+            DiskMismatch: there is something that is not a disk of ours.
+        """
+        path = self._pools.directory_of(pool_name) / disk_file(vm_uid, disk_name)
+        return await run_in_thread(_read_disk, path)
+
+    async def observe(self, *, leave_out: Collection[str] = ()) -> Mapping[str, frozenset[str]]:
+        """Which VMs, by UID, have which disks here: one directory scan per pool, but for those left out.
 
         What a crash left unfinished counts as a disk: its VM has something to delete. On a shared pool other nodes'
         VMs are among them.
         """
         found: defaultdict[str, set[str]] = defaultdict(set)
-        for pool in sorted(self._pools.names()):
+        for pool in sorted(set(self._pools.names()).difference(leave_out)):
             for uid, name in await run_in_thread(_scan, self._pools.directory_of(pool)):
                 found[uid].add(name)
         return {uid: frozenset(names) for uid, names in found.items()}

@@ -102,6 +102,14 @@ class ImageCache:
             if flight.waiting == 0 and not flight.task.done():
                 await self._abort(key, flight)
 
+    async def holds(self, checksum: str) -> bool:
+        """Whether the image is here already, so that `ensure` will not fetch it.
+
+        Raises:
+            InvalidSource: the checksum is none.
+        """
+        return await run_in_thread(self._entries.find, Digest.parse(checksum)) is not None
+
     async def images(self) -> tuple[CachedImage, ...]:
         """What this node holds, ordered by digest: a directory listing and a small file each."""
         return await run_in_thread(lambda: tuple(self._entries.all()))

@@ -53,6 +53,14 @@ class Seeds:
         await run_in_thread(_ensure, path, cloud_init.documents(seed))
         return path
 
+    async def has_seed(self, vm_uid: str) -> bool:
+        """Whether the VM has a seed here.
+
+        Raises:
+            InvalidName: the UID is none.
+        """
+        return await run_in_thread(self.path_of(vm_uid).exists)
+
     async def delete_seed(self, vm_uid: str) -> bool:
         """Delete the VM's seed and what a crash left of it; False if there was nothing.
 

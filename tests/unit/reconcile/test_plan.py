@@ -73,7 +73,7 @@ class Node:
             case plans.DefineDomain():
                 seen = replace(seen, power=Power.OFF if seen.power is Power.ABSENT else seen.power)
             case plans.StartDomain(paused):
-                assert seen.power in (Power.OFF, Power.CRASHED), "only what is defined and off is started"
+                assert seen.power is Power.OFF, "only what is defined and off is started"
                 seen = replace(seen, power=Power.PAUSED if paused else Power.RUNNING)
             case plans.ResumeDomain():
                 seen = replace(seen, power=Power.RUNNING)
@@ -84,7 +84,7 @@ class Node:
             case plans.DestroyDomain():
                 seen = replace(seen, power=Power.OFF)
             case plans.UndefineDomain():
-                assert not seen.power.is_active, "a running domain is never forgotten"
+                assert seen.power in (Power.OFF, Power.ABSENT), "a running domain is never forgotten"
                 seen = replace(seen, power=Power.ABSENT)
             case plans.DeleteDisks():
                 assert not seen.power.is_active, "a running guest keeps its disks"
