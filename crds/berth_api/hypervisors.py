@@ -7,17 +7,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.markers import ListMap, SetList
+from berth_api.markers import Cel, ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
 from berth_api.quantities import MeasuredQuantity, Quantity
 
+_AT_LEAST_A_TENTH = Cel("self >= 0.1", "must be at least 0.1; to keep new VMs away set schedulable to false")
+"""Beside the schema's minimum, whose integer part is all that the API server compares a whole number with."""
+
 
 class Overcommit(Model):
-    """How many times its capacity a node may be claimed. Nova's defaults, but for CPU as cautious as memory is not."""
+    """How many times its capacity a node may be claimed. The defaults are Nova's."""
 
-    cpu: Annotated[float, Field(ge=0.1, le=64)] = 4.0
-    memory: Annotated[float, Field(ge=0.1, le=8)] = 1.0
-    storage: Annotated[float, Field(ge=0.1, le=64)] = 1.0
+    cpu: Annotated[float, Field(ge=0.1, le=64), _AT_LEAST_A_TENTH] = 4.0
+    memory: Annotated[float, Field(ge=0.1, le=8), _AT_LEAST_A_TENTH] = 1.0
+    storage: Annotated[float, Field(ge=0.1, le=64), _AT_LEAST_A_TENTH] = 1.0
 
 
 class Reserved(Model):
