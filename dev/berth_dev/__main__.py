@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from berth_dev import demo, images, startup, states, statuses, teardown
+from berth_dev import demo, images, kind, startup, states, statuses, teardown
 from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
@@ -91,8 +91,10 @@ def _up(arguments: argparse.Namespace) -> int:
         accelerator=arguments.accelerator,
     )
     say = timed_lines()
-    cluster = Cluster.up(arguments.cluster, options, say=say, backend=arguments.backend)
-    say(f"cluster {cluster.name} is ready")
+    on_kind = arguments.backend == "kind" or (arguments.backend == "auto" and kind.is_available())
+    bring_up = startup.bring_up_kind if on_kind else Cluster.up
+    cluster = bring_up(arguments.cluster, options, say=say)
+    say(f"cluster {arguments.cluster} is ready")
     if not statuses.has_kubectl():
         print(f"alias kubectl={cluster.run.artifacts.bin / 'kubectl'}")
     print(f"export KUBECONFIG={cluster.kubeconfig}")
@@ -106,16 +108,12 @@ def _down(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    root = states.state_root()
-    if arguments.cluster is not None:
-        clusters = [Cluster.load(arguments.cluster, root=root)]
-    else:
-        clusters = [Cluster(run) for run in states.load_all(root)]
-    if not clusters:
-        print("no cluster; make up makes one")
-    for cluster in clusters:
-        print(statuses.describe(cluster))
-    return 0 if all(statuses.is_whole(cluster) for cluster in clusters) else 1
+    known = [run for run in states.load_all(states.state_root()) if arguments.cluster in {None, run.cluster}]
+    if not known:
+        print("no such cluster; make up makes one")
+    for run in known:
+        print(statuses.describe(run))
+    return 0 if all(statuses.is_whole(run) for run in known) else 1
 
 
 def _images(_: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from berth_dev import kubeconfigs
-from berth_dev.controlplane import answers, server_url
+from berth_dev.controlplane import answers
 from berth_dev.errors import CommandError
 from berth_dev.kube import Kubectl
 from berth_dev.nodes import NodeHandle
@@ -32,20 +32,19 @@ def executable(name: str) -> str:
 def write_operator_kubeconfig(run: Run, kubectl: Kubectl) -> None:
     """Give the operator a token of its service account."""
     token = kubectl("create", "token", OPERATOR, "-n", NAMESPACE, "--duration", _TOKEN_LIFE).strip()
-    _write_kubeconfig(run, _operator_kubeconfig(run), token, OPERATOR)
+    kubeconfigs.write_secret(_operator_kubeconfig(run), kubectl.kubeconfig_for(OPERATOR, token))
 
 
-def write_agent_kubeconfig(run: Run, kubectl: Kubectl, node: NodeHandle) -> None:
-    """Give a node's agent a token of its service account that is bound to the Node, as a Pod's is."""
-    bound = ("--bound-object-kind", "Node", "--bound-object-name", node.name)
+def agent_kubeconfig(kubectl: Kubectl, node: str) -> str:
+    """A kubeconfig with a token of the agents' service account that is bound to the Node, as a Pod's is."""
+    bound = ("--bound-object-kind", "Node", "--bound-object-name", node)
     token = kubectl("create", "token", AGENT, "-n", NAMESPACE, *bound, "--duration", _TOKEN_LIFE).strip()
-    _write_kubeconfig(run, _agent_kubeconfig(node), token, AGENT)
+    return kubectl.kubeconfig_for(AGENT, token)
 
 
-def _write_kubeconfig(run: Run, path: Path, token: str, user: str) -> None:
-    ca = (run.state / "control-plane" / "certs" / "apiserver.crt").read_bytes()
-    text = kubeconfigs.kubeconfig(server_url(run.plan), ca, token, cluster=run.cluster, user=user)
-    kubeconfigs.write_secret(path, text)
+def write_agent_kubeconfig(kubectl: Kubectl, node: NodeHandle) -> None:
+    """Give a node's agent its kubeconfig."""
+    kubeconfigs.write_secret(_agent_kubeconfig(node), agent_kubeconfig(kubectl, node.name))
 
 
 def _operator_kubeconfig(run: Run) -> Path:

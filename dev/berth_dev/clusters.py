@@ -41,7 +41,7 @@ class Cluster:
         *,
         say: Say = silent,
         root: Path | None = None,
-        backend: str = "process",
+        anew: bool = False,
     ) -> "Cluster":
         """Make a cluster and wait until all of it is ready.
 
@@ -50,14 +50,14 @@ class Cluster:
             options: What it is to be.
             say: Takes progress lines.
             root: Where clusters keep their state; `states.state_root()` where left out.
-            backend: `process`, `kind`, or `auto`: kind where a Docker engine answers.
+            anew: Take a cluster of that name down first, instead of refusing.
 
         Raises:
             DevError: There is one of that name, or some part failed; what was made is taken down, but for the logs.
         """
         from berth_dev import startup  # noqa: PLC0415 - it is built on this module
 
-        return startup.bring_up(name, options or Options(), say=say, root=root or states.state_root(), backend=backend)
+        return startup.bring_up(name, options or Options(), say=say, root=root or states.state_root(), anew=anew)
 
     @classmethod
     def load(cls, name: str, *, root: Path | None = None) -> "Cluster":
@@ -69,6 +69,8 @@ class Cluster:
         run = states.load(name, root or states.state_root())
         if run is None:
             raise DevError(f"there is no cluster {name!r}: make up CLUSTER={name}")
+        if run.backend != "process":
+            raise DevError(f"the nodes of {name} are containers: docker exec -it berth-{name}-worker bash")
         return cls(run)
 
     def down(self, *, say: Say = silent) -> None:

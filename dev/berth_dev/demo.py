@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from berth_dev import startup, states, teardown
+from berth_dev import startup
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
 from berth_dev.processes import poll_until
@@ -56,9 +56,7 @@ def run(name: str, *, say: Say) -> None:
     Raises:
         DevError: A guest did not get ready or does not answer.
     """
-    if teardown.take_down(name, say=say, root=states.state_root()):
-        say(f"took the former cluster {name} down")
-    cluster = Cluster.up(name, Options(nodes=2), say=say)
+    cluster = Cluster.up(name, Options(nodes=2), say=say, anew=True)
     say("applying examples/")
     for file in _EXAMPLES:
         text = (startup.project_root() / "examples" / file).read_text(encoding="utf-8")

@@ -1,11 +1,12 @@
 """kubectl as a function, and the objects that every cluster starts with."""
 
+import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from berth_dev import commands, runs
+from berth_dev import commands, kubeconfigs, runs
 from berth_dev.errors import CommandError, DevError
 from berth_dev.processes import poll_until
 
@@ -55,6 +56,12 @@ class Kubectl:
         own = {"KUBECONFIG": str(self._kubeconfig), "KUBECACHEDIR": str(self._kubeconfig.parent / "kubectl-cache")}
         env = runs.environment(self._run_id, own)
         return commands.run([str(self._program), *args], stdin=stdin, timeout=timeout, env=env).stdout
+
+    def kubeconfig_for(self, user: str, token: str) -> str:
+        """A kubeconfig for the same cluster with another user's token."""
+        seen = json.loads(self("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]
+        ca = base64.b64decode(seen["cluster"]["certificate-authority-data"])
+        return kubeconfigs.kubeconfig(seen["cluster"]["server"], ca, token, cluster=seen["name"], user=user)
 
     def apply(self, objects: Sequence[Mapping[str, object]], *args: str) -> None:
         """Apply objects, server-side."""

@@ -26,7 +26,7 @@ _OWN_FOLDERS = (
 )
 _ON_THE_MACHINE = ("/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
 
-_QEMU_CONF = """\
+QEMU_CONF = """\
 user = "root"
 group = "root"
 security_driver = "none"
@@ -110,7 +110,7 @@ def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) 
     libvirt = private / "etc/libvirt"
     host_uuid = uuid.uuid5(uuid.UUID(run_id), node)
     (libvirt / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(host_uuid=host_uuid), encoding="utf-8")
-    (libvirt / "qemu.conf").write_text(_QEMU_CONF, encoding="utf-8")
+    (libvirt / "qemu.conf").write_text(QEMU_CONF, encoding="utf-8")
     (libvirt / "virtlogd.conf").write_text(_VIRTLOGD_CONF, encoding="utf-8")
     (libvirt / "qemu").mkdir(exist_ok=True)
     table = folder / "fstab"

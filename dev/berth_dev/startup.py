@@ -12,6 +12,7 @@ from berth_dev import berthparts, caches, controlplane, images, kube, links, nod
 from berth_dev.addresses import free_index, parse_networks
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
+from berth_dev.kind import KindCluster
 from berth_dev.parts import Part
 from berth_dev.progress import Say
 from berth_dev.states import Artifacts, Options, Run
@@ -33,14 +34,16 @@ def build(say: Say) -> Artifacts:
     return Artifacts(bin_folder, cni_folder, images.build_images(cache, project, say))
 
 
-def bring_up(name: str, options: Options, *, say: Say, root: Path, backend: str) -> Cluster:
+def bring_up(name: str, options: Options, *, say: Say, root: Path, anew: bool) -> Cluster:
     """Make a cluster; see `Cluster.up`."""
     states.check_name(name)
     if os.geteuid() != 0:
         raise DevError("a cluster takes namespaces, bridges and a libvirtd: run this as root")
     artifacts = build(say)
+    if anew and teardown.take_down(name, say=say, root=root):
+        say(f"took the former cluster {name} down")
     with states.locked(root / name):
-        run = _record(name, options, artifacts, root, backend)
+        run = record(name, options, artifacts, root)
         cluster = Cluster(run)
         try:
             _make(cluster, say)
@@ -54,7 +57,31 @@ def bring_up(name: str, options: Options, *, say: Say, root: Path, backend: str)
     return cluster
 
 
-def _record(name: str, options: Options, artifacts: Artifacts, root: Path, backend: str) -> Run:
+def bring_up_kind(name: str, options: Options, *, say: Say) -> KindCluster:
+    """Make a cluster on a Docker engine; see `berth_dev.kind` for what is different there.
+
+    Raises:
+        DevError: There is one of that name, or some step failed; what was made is taken down again.
+    """
+    states.check_name(name)
+    root, project = states.state_root(), project_root()
+    artifacts = build(say)
+    with states.locked(root / name):
+        run = record(name, options, artifacts, root, "kind")
+        cluster = KindCluster(run)
+        try:
+            say(f"cluster {name} on the Docker engine (BACKEND=process makes one without)")
+            cluster.create(project)
+            cluster.prepare_nodes(say)
+            cluster.start_berth(project)
+        except BaseException:
+            say("failed; taking down what was made")
+            teardown.remove_run(run, say, keep_logs=True)
+            raise
+    return cluster
+
+
+def record(name: str, options: Options, artifacts: Artifacts, root: Path, backend: str = "process") -> Run:
     """Choose the index and make the run known."""
     with states.locked(root):
         known = states.load_all(root)
@@ -138,7 +165,7 @@ def _start_berth(cluster: Cluster, say: Say) -> None:
     if has_service_account(cluster, berthparts.AGENT):
         kube.wait_in_force(cluster.kubectl, berthparts.AGENT_USER)
         for node in cluster.nodes:
-            berthparts.write_agent_kubeconfig(cluster.run, cluster.kubectl, node)
+            berthparts.write_agent_kubeconfig(cluster.kubectl, node)
     if options.operator:
         started.append(cluster.operator)
     if options.agent:

@@ -3,11 +3,15 @@
 import shutil
 
 from berth_dev.clusters import Cluster
+from berth_dev.states import Run
 
 
-def describe(cluster: Cluster) -> str:
-    """A table of the cluster's parts, with process id and log, below what one needs to use the cluster."""
-    run = cluster.run
+def describe(run: Run) -> str:
+    """A table of a cluster's parts, with process id and log, below what one needs to use the cluster."""
+    if run.backend == "kind":
+        shown = f"cluster {run.cluster} (kind): docker ps --filter name=berth-{run.cluster}"
+        return f"{shown}\n  export KUBECONFIG={run.kubeconfig}"
+    cluster = Cluster(run)
     rows = [("PART", "PID", "STATE", "LOG")]
     for part in cluster.parts.values():
         identity = part.identity
@@ -26,9 +30,9 @@ def describe(cluster: Cluster) -> str:
     )
 
 
-def is_whole(cluster: Cluster) -> bool:
-    """Whether every part that the cluster was asked to have runs."""
-    return all(part.is_running for part in cluster.parts.values())
+def is_whole(run: Run) -> bool:
+    """Whether every part that the cluster was asked to have runs, as far as this machine's processes tell."""
+    return run.backend == "kind" or all(part.is_running for part in Cluster(run).parts.values())
 
 
 def has_kubectl() -> bool:

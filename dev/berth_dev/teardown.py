@@ -10,6 +10,7 @@ from pathlib import Path
 
 from berth_dev import links, runs, states
 from berth_dev.errors import DevError
+from berth_dev.kind import KindCluster
 from berth_dev.progress import Say
 from berth_dev.states import Run
 
@@ -50,6 +51,8 @@ def remove_run(run: Run, say: Say, *, keep_logs: bool = False) -> None:
         say: Takes progress lines.
         keep_logs: Leave the logs, for whoever wants to know why it failed.
     """
+    if run.backend == "kind":
+        KindCluster(run).delete()
     ended = runs.end_all(run.run_id)
     removed = links.remove(run.plan)
     say(f"{run.cluster}: {ended} processes ended, {removed} links removed")
