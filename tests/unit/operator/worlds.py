@@ -1,7 +1,7 @@
 """Nodes, VMs and a leading operation on the API server in memory, for the tests of this folder."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -117,6 +117,11 @@ class World:
         hypervisor = {"metadata": {"name": name}, "spec": {}, "status": hypervisor_status(**status)}
         self.api.add(kinds.HYPERVISOR, hypervisor)
 
+    async def beat(self, name: str) -> None:
+        """The node's agent renews its Lease."""
+        renewed = self.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        await self.api.apply(kinds.LEASE, name, "berth-system", {"spec": {"renewTime": renewed}}, field_manager=AGENT)
+
     def add_vm(self, name: str, **spec: Any) -> None:
         self.api.add(kinds.VIRTUAL_MACHINE, vm_body(name, **spec))
 
@@ -154,5 +159,3 @@ class World:
     def status_writes(self, kind: str = "VirtualMachine") -> list[Any]:
         return [call for call in self.api.writes if call.kind == kind and call.subresource == "status"]
 
-
-Furnish = Callable[[World], None]

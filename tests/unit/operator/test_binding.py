@@ -1,0 +1,402 @@
+"""Binding a VM: what is written, what keeps it from being bound, and what wakes it."""
+
+import asyncio
+from base64 import b64decode, b64encode
+from typing import Any
+
+import pytest
+from nacl.public import SealedBox
+from tests.unit.operator.worlds import DIGEST, KEY, World, vm_body
+
+from berth_api import kinds
+from berth_api.client import Conflict, DeadlineExceeded, Forbidden, Unavailable
+from berth_api.fields import FINALIZER
+from berth_api.overhead import memory_overhead
+from berth_api.quantities import to_bytes
+
+pytestmark = pytest.mark.looptime
+MIB = 1024**2
+
+
+async def furnished(**settings: Any) -> World:
+    world = World(**settings)
+    world.furnish()
+    return world
+
+
+async def test_one_write_binds_claims_and_addresses_a_vm() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    async with world.leading():
+        vm = world.vm("web")
+    status = vm.status
+    assert (status.node_name, status.phase, status.observed_generation) == ("node-1", "Scheduled", 1)
+    assert status.claim is not None
+    assert (status.claim.epoch, status.claim.cpu, status.claim.storage) == (7, "1", "1Gi")
+    assert to_bytes(status.claim.memory) == 256 * MIB + memory_overhead(1, 256 * MIB, "tcg")
+    assert [(pool.name, pool.size) for pool in status.claim.pools] == [("default", "1Gi")]
+    (nic,) = status.claim.interfaces
+    assert (nic.name, nic.network_name, nic.ip_addresses) == ("nic", "lan", ("10.7.0.2/24",))
+    assert nic.mac_address.startswith("02:be:")
+    assert world.why("web") == ("Bound", "bound to node node-1")
+    assert len(world.status_writes()) == 1
+    assert world.api.managers(kinds.VIRTUAL_MACHINE, "web", "default") == {"berth-operator"}
+
+
+async def test_nothing_is_written_once_all_is_said() -> None:
+    world = await furnished(audit_interval=45.0)
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.add_vm("huge", memory={"size": "1Ti"})
+    world.add_vm("lost", networks=[{"name": "nic", "networkName": "none"}])
+    async with world.leading():
+        await world.settle()
+        before = len(world.api.writes)
+        for _ in range(10):
+            await world.beat("node-1")
+            await world.settle(30)
+        assert [call for call in world.api.writes[before:] if call.kind != "Lease"] == []
+
+
+async def test_a_vm_without_finalizer_gets_it_before_it_is_bound() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web", finalizers=("example.com/mine",))
+    world.add_vm("bare", finalizers=())
+    async with world.leading():
+        assert world.vm("web").metadata.finalizers == ("example.com/mine", FINALIZER)
+        assert world.vm("bare").metadata.finalizers == (FINALIZER,)
+    verbs = [(call.verb, call.subresource) for call in world.api.writes if call.name == "web"]
+    assert verbs == [("patch_json", ""), ("apply", "status")]
+
+
+def disk(**more: Any) -> list[dict[str, Any]]:
+    image = {"kind": "ClusterVirtualMachineImage", "name": "tiny"}
+    return [{"name": "root", "imageRef": image, "size": "1Gi", **more}]
+
+
+def nic(**more: Any) -> list[dict[str, Any]]:
+    return [{"name": "nic", "networkName": "lan", **more}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "hint"),
+    [
+        ({"cpu": None, "memory": None, "className": "small"}, "ClassNotFound", "create it, or name another in className"),
+        ({"networks": nic(networkName="wan")}, "NetworkNotFound", "VirtualNetwork wan does not exist"),
+        ({"networks": None}, "NetworkNotFound", "VirtualNetwork default does not exist: create it"),
+        ({"networks": nic(networkName="private")}, "NamespaceNotAllowed", "add it to the network's allowedNamespaces"),
+        ({"disks": disk(imageRef={"name": "tiny"})}, "ImageNotFound", "VirtualMachineImage tiny does not exist in namespace"),
+        ({"disks": disk(storagePoolName="fast")}, "StoragePoolNotFound", "StoragePool fast of disk root"),
+        ({"disks": [{"name": "root", "volumeName": "v"}]}, "VolumesNotSupported", "use imageRef, or a blank disk"),
+        ({"networks": nic(ipAddresses=["10.8.0.1"])}, "AddressOutsideSubnet", "choose an address of 10.7.0.0/24"),
+        ({"networks": nic(ipAddresses=["10.7.0.1"])}, "AddressOutsideSubnet", "never given out"),
+        ({"networks": nic(ipAddresses=["10.7.0.9"])}, "AddressInUse", "held by VM default/first"),
+        ({"networks": nic(macAddress="02:00:00:00:00:01")}, "MacAddressInUse", "held by VM default/first"),
+        ({"cloudInit": {"userDataSecretRef": {"name": "s", "key": "k"}}}, "SecretNotFound", "Secret s does not exist"),
+        ({"cloudInit": {"userDataSecretRef": {"name": "there", "key": "k"}}}, "SecretKeyNotFound", "has no key k"),
+        ({"cloudInit": {"userDataSecretRef": {"name": "there", "key": "big"}}}, "UserDataTooLarge", "70000 bytes"),
+        (
+            {"affinity": {"vmAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "h"}]}}},
+            "NotSupported",
+            "spec.affinity.vmAntiAffinity",
+        ),
+        (
+            {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]},
+            "NotSupported",
+            "topologySpreadConstraints",
+        ),
+        ({"firmware": {"kernel": {"imageRef": {"name": "vmlinuz"}}}}, "ImageNotFound", "vmlinuz"),
+    ],
+)
+async def test_a_vm_says_what_keeps_it_from_being_bound(spec: dict[str, Any], reason: str, hint: str) -> None:
+    world = await furnished()
+    world.api.add(
+        kinds.VIRTUAL_NETWORK,
+        {"metadata": {"name": "private"}, "spec": {"cni": {"plugins": [{"type": "x"}]}, "allowedNamespaces": ["other"]}},
+    )
+    secret = {"metadata": {"name": "there", "namespace": "default"}, "data": {"big": b64encode(bytes(70000)).decode()}}
+    world.api.add(kinds.SECRET, secret)
+    world.add_node("node-1")
+    world.add_vm("first", networks=nic(ipAddresses=["10.7.0.9"], macAddress="02:00:00:00:00:01"))
+    async with world.leading():
+        world.add_vm("web", **spec)
+        await world.settle()
+    vm = world.vm("web")
+    assert world.why("web")[0] == reason
+    assert hint in world.why("web")[1]
+    assert (vm.status.phase, vm.status.node_name, vm.status.claim) == ("Pending", None, None)
+    events = [call.body for call in world.api.writes if call.kind == "Event" and call.body["regarding"]["name"] == "web"]
+    assert [(event["reason"], event["type"]) for event in events] == [("FailedScheduling", "Warning")]
+
+
+async def test_a_vm_is_bound_when_what_it_waited_for_appears() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web", cpu=None, memory=None, className="small")
+    async with world.leading():
+        assert world.why("web")[0] == "ClassNotFound"
+        size = {"cpu": {"cores": 2}, "memory": {"size": "512Mi"}}
+        world.api.add(kinds.VIRTUAL_MACHINE_CLASS, {"metadata": {"name": "small"}, "spec": size})
+        await world.settle(0.5)
+        claim = world.vm("web").status.claim
+        assert claim is not None
+        assert claim.cpu == "2"
+
+
+async def test_a_vm_is_bound_when_its_secret_appears_and_only_its_node_can_read_it() -> None:
+    world = await furnished(secret_poll=5.0)
+    world.add_node("node-1")
+    world.add_vm("web", cloudInit={"userDataSecretRef": {"name": "s", "key": "user-data"}})
+    async with world.leading():
+        data = {"user-data": b64encode(b"#cloud-config\npassword: hidden").decode()}
+        world.api.add(kinds.SECRET, {"metadata": {"name": "s", "namespace": "default"}, "data": data})
+        await world.settle(6)
+        claim = world.vm("web").status.claim
+    assert claim is not None
+    assert claim.sealed_user_data is not None
+    assert SealedBox(KEY).decrypt(b64decode(claim.sealed_user_data)) == b"#cloud-config\npassword: hidden"
+    assert "hidden" not in str(world.api.peek(kinds.VIRTUAL_MACHINE, "web", "default"))
+
+
+async def test_a_disk_smaller_than_its_image_is_refused_as_soon_as_the_size_is_known() -> None:
+    world = await furnished()
+    world.add_node("node-1", images=[{"digest": DIGEST, "format": "qcow2", "virtualSize": "2Gi", "size": "100Mi"}])
+    async with world.leading():
+        await world.settle()
+        world.add_vm("web")
+        await world.settle()
+    reason, message = world.why("web")
+    assert reason == "DiskSmallerThanImage"
+    assert "image tiny needs 2147483648 bytes" in message
+
+
+async def test_a_vm_that_fits_nowhere_says_so_and_is_bound_when_room_appears() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("huge", memory={"size": "8Gi"})
+    async with world.leading():
+        assert world.why("huge")[0] == "Unschedulable"
+        assert "0/1 nodes: 1 lacks memory (closest: node-1, short of " in world.why("huge")[1]
+        assert world.vm("huge").status.phase == "Unschedulable"
+        world.add_node("node-2", memory="16Gi")
+        await world.settle(0.5)
+        assert world.vm("huge").status.node_name == "node-2"
+
+
+async def test_a_freed_claim_makes_room() -> None:
+    world = await furnished()
+    world.add_node("node-1", memory="1200Mi")
+    world.add_vm("first", memory={"size": "400Mi"})
+    async with world.leading():
+        world.add_vm("second", memory={"size": "400Mi"})
+        await world.settle()
+        assert world.vm("second").status.phase == "Unschedulable"
+        claim = world.vm("first").status.claim
+        assert claim is not None
+        await world.api.delete(kinds.VIRTUAL_MACHINE, "first", "default")
+        await world.agent("first", releasedClaim=claim.id)
+        await world.settle(0.5)
+        assert world.vm("second").status.node_name == "node-1"
+        assert world.api.peek(kinds.VIRTUAL_MACHINE, "first", "default") is None
+
+
+async def test_two_vms_that_are_created_at_once_never_share_an_address_or_overfill_a_node() -> None:
+    world = await furnished()
+    world.add_node("node-1", memory="2Gi")
+    for number in range(30):
+        world.add_vm(f"vm-{number}")
+    async with world.leading():
+        vms = [world.vm(f"vm-{number}") for number in range(30)]
+    claims = [vm.status.claim for vm in vms if vm.status.claim]
+    addresses = [nic.ip_addresses for claim in claims for nic in claim.interfaces]
+    assert 0 < len(claims) < 30
+    assert len(set(addresses)) == len(addresses)
+    assert sum(to_bytes(claim.memory) for claim in claims) <= (2048 - 512) * MIB
+    assert all(vm.status.phase == "Unschedulable" for vm in vms if vm.status.claim is None)
+
+
+async def test_a_halted_vm_is_not_bound_until_it_shall_run() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web", runStrategy="Halted")
+    async with world.leading():
+        assert world.why("web")[0] == "Halted"
+        assert (world.vm("web").status.phase, world.vm("web").status.node_name) == ("Stopped", None)
+        operations = [{"op": "replace", "path": "/spec/runStrategy", "value": "Always"}]
+        await world.api.patch_json(kinds.VIRTUAL_MACHINE, "web", "default", operations)
+        await world.settle(0.5)
+        assert world.vm("web").status.node_name == "node-1"
+
+
+async def test_a_lost_race_is_decided_again_on_the_new_state() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(Conflict(409, "Conflict", "changed"), verb="apply", kind=kinds.VIRTUAL_MACHINE)
+    async with world.leading():
+        assert world.vm("web").status.node_name == "node-1"
+        assert len(world.operation.ledger) == 1
+
+
+async def test_a_refused_write_gives_back_what_was_claimed_for_it() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(Forbidden(403, "Forbidden", "no"), verb="apply", kind=kinds.VIRTUAL_MACHINE, times=1000)
+    async with world.leading():
+        assert len(world.operation.ledger) == 0
+        assert world.operation.ledger.usage.memory.sum() == 0
+
+
+@pytest.mark.parametrize("error", [DeadlineExceeded(0, "", "too slow"), Unavailable(0, "", "connection reset")])
+async def test_a_write_of_unknown_outcome_that_was_done_is_found_and_not_repeated(error: Exception) -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(error, verb="apply", kind=kinds.VIRTUAL_MACHINE, after=True)
+    async with world.leading():
+        assert world.vm("web").status.node_name == "node-1"
+        assert len(world.status_writes()) == 1
+        assert len(world.operation.ledger) == 1
+
+
+async def test_a_write_of_unknown_outcome_that_was_not_done_counts_until_that_is_known_and_is_repeated() -> None:
+    world = await furnished(backoff_first=1.0)
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(Unavailable(0, "", "connection reset"), verb="apply", kind=kinds.VIRTUAL_MACHINE)
+    world.api.fail(Unavailable(0, "", "still away"), verb="get", kind=kinds.VIRTUAL_MACHINE, times=2)
+    async with world.leading():
+        assert len(world.operation.ledger) == 1
+        assert world.vm("web").status.node_name is None
+        await world.settle(20)
+        assert world.vm("web").status.node_name == "node-1"
+        assert len(world.operation.ledger) == 1
+
+
+async def test_a_term_that_is_over_writes_nothing_more() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    async with world.leading():
+        world.leadership.until = world.loop.time() - 1
+        world.add_vm("web")
+        world.add_vm("lost", networks=nic(networkName="none"))
+        before = len(world.api.writes)
+        await world.settle(30)
+        assert [call for call in world.api.writes[before:] if call.kind == "VirtualMachine"] == []
+
+
+async def test_a_vm_keeps_its_mac_and_address_when_its_node_refuses_it() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_node("node-2")
+    world.add_vm("other")
+    world.add_vm("web")
+    async with world.leading():
+        first = world.vm("web").status
+        assert first.claim is not None
+        await world.agent("web", refusedClaim=first.claim.id, phase="Scheduled")
+        await world.settle(0.5)
+        second = world.vm("web").status
+        assert second.claim is not None
+        assert second.node_name != first.node_name
+        assert second.claim.id != first.claim.id
+        assert second.claim.interfaces == first.claim.interfaces
+        assert len(world.operation.ledger) == 2
+
+
+async def test_a_vm_that_every_node_refused_waits_unbound_and_asks_again_later() -> None:
+    world = await furnished(refusal_exclusion=60.0)
+    world.add_node("node-1")
+    world.add_vm("web")
+    async with world.leading():
+        first = world.vm("web").status
+        assert first.claim is not None
+        await world.agent("web", refusedClaim=first.claim.id, phase="Starting")
+        await world.settle(1)
+        vm = world.vm("web")
+        assert (vm.status.node_name, vm.status.claim, vm.status.phase) == (None, None, "Unschedulable")
+        assert "1 refused this VM lately" in world.why("web")[1]
+        assert len(world.operation.ledger) == 0
+        for _ in range(2):
+            await world.beat("node-1")
+            await world.settle(30.5)
+        assert world.vm("web").status.node_name == "node-1"
+
+
+async def test_no_agent_of_a_vm_that_is_being_deleted_is_bothered() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    body = vm_body("web", finalizers=(FINALIZER, "example.com/mine"))
+    body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+    async with world.leading():
+        vm = world.vm("web")
+        assert vm.metadata.finalizers == ("example.com/mine",)
+        assert vm.status.node_name is None
+
+
+async def test_the_finalizer_stays_until_the_node_has_released_the_claim() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    async with world.leading():
+        claim = world.vm("web").status.claim
+        assert claim is not None
+        await world.agent("web", admittedClaim=claim.id, phase="Running")
+        await world.api.delete(kinds.VIRTUAL_MACHINE, "web", "default")
+        await world.settle(100)
+        assert FINALIZER in world.vm("web").metadata.finalizers
+        assert len(world.operation.ledger) == 1
+        await world.agent("web", admittedClaim=claim.id, phase="Terminating", releasedClaim="another")
+        await world.settle(100)
+        assert FINALIZER in world.vm("web").metadata.finalizers
+        await world.agent("web", admittedClaim=claim.id, phase="Terminating", releasedClaim=claim.id)
+        await world.settle()
+        assert world.api.peek(kinds.VIRTUAL_MACHINE, "web", "default") is None
+        assert len(world.operation.ledger) == 0
+
+
+async def test_a_new_leader_has_the_same_ledger_and_gives_no_address_twice() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_node("node-2")
+    for number in range(5):
+        world.add_vm(f"vm-{number}")
+    async with world.leading():
+        before = sorted((one.uid, one.claim_id, one.node) for one in world.operation.ledger.holdings)
+    world.operation = world.new_operation()
+    async with world.leading():
+        after = sorted((one.uid, one.claim_id, one.node) for one in world.operation.ledger.holdings)
+        assert after == before
+        world.add_vm("late")
+        await world.settle()
+        nics = [nic for number in range(5) for nic in (world.vm(f"vm-{number}").status.claim or pytest.fail()).interfaces]
+        late = world.vm("late").status.claim
+        assert late is not None
+        assert late.interfaces[0].ip_addresses not in [nic.ip_addresses for nic in nics]
+
+
+async def test_nothing_is_decided_before_everything_was_read() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(Unavailable(503, "", "starting"), verb="list", kind=kinds.HYPERVISOR, times=2)
+    async with world.leading():
+        first_write = next(index for index, call in enumerate(world.api.calls) if call.is_write)
+        lists = [index for index, call in enumerate(world.api.calls) if call.verb == "list"]
+        assert lists[-1] < first_write
+        assert world.vm("web").status.node_name == "node-1"
+
+
+async def test_the_audit_repairs_what_a_watch_missed() -> None:
+    world = await furnished(audit_interval=300.0)
+    world.add_node("node-1")
+    world.add_vm("web")
+    async with world.leading():
+        assert len(world.operation.ledger) == 1
+        world.api.remove(kinds.VIRTUAL_MACHINE, "web", "default")
+        await asyncio.sleep(301)
+        assert len(world.operation.ledger) == 0

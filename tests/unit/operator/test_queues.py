@@ -1,0 +1,152 @@
+"""The work queue, on virtual time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from berth_api.client import Conflict, TooManyRequests, Unavailable
+from berth_operator.queues import Backoff, WorkQueue
+
+pytestmark = pytest.mark.looptime
+
+
+def queue(first: float = 1.0, most: float = 8.0) -> WorkQueue[str]:
+    return WorkQueue(Backoff(first, most), Random(0))
+
+
+async def working(one: WorkQueue[str], work: Callable[[str], Awaitable[float | None]], seconds: float, workers: int = 2) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await one.run(work, workers)
+
+
+async def test_a_key_that_is_added_twice_is_worked_on_once() -> None:
+    one, done = queue(), []
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    one.add("a")
+    one.add("a")
+    one.add("b")
+    await working(one, work, 1)
+    assert done == ["a", "b"]
+
+
+async def test_a_key_that_changes_while_it_is_worked_on_is_worked_on_again_but_never_twice_at_once() -> None:
+    one, running, most, runs = queue(), 0, 0, 0
+
+    async def work(_key: str) -> None:
+        nonlocal running, most, runs
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        if runs == 1:
+            one.add("a")
+            one.add("a")
+        await asyncio.sleep(1)
+        running -= 1
+
+    one.add("a")
+    await working(one, work, 10, workers=4)
+    assert (runs, most) == (2, 1)
+
+
+async def test_no_more_keys_than_workers_are_worked_on_at_once() -> None:
+    one, running, most = queue(), 0, 0
+
+    async def work(_key: str) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+
+    for number in range(10):
+        one.add(str(number))
+    await working(one, work, 10, workers=3)
+    assert most == 3
+
+
+async def test_pauses_double_up_to_the_longest_and_start_over_after_a_success() -> None:
+    one, at = queue(), []
+    loop = asyncio.get_running_loop()
+
+    async def work(_key: str) -> None:
+        at.append(loop.time())
+        if len(at) < 7:
+            raise Unavailable(503, "", "away")
+        if len(at) == 7:
+            one.add("a")
+        if len(at) == 8:
+            raise Unavailable(503, "", "away")
+
+    one.add("a")
+    await working(one, work, 100)
+    pauses = [after - before for before, after in zip(at, at[1:], strict=False)]
+    for pause, whole in zip(pauses, [1, 2, 4, 8, 8, 8], strict=False):
+        assert whole / 2 <= pause <= whole
+    assert 0.5 <= pauses[7] <= 1
+
+
+async def test_a_server_that_asks_to_wait_is_given_the_time() -> None:
+    one, at = queue(), []
+    loop = asyncio.get_running_loop()
+
+    async def work(_key: str) -> None:
+        at.append(loop.time())
+        if len(at) == 1:
+            raise TooManyRequests(429, "", "slow down", retry_after=20)
+
+    one.add("a")
+    await working(one, work, 60)
+    assert at[1] - at[0] >= 20
+
+
+async def test_a_bug_or_a_conflict_on_one_object_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    one, done = queue(), []
+
+    async def work(key: str) -> None:
+        if key == "broken":
+            raise RuntimeError("oops")
+        if key == "late" and "late" not in done:
+            done.append(key)
+            raise Conflict(409, "Conflict", "changed")
+        done.append(key)
+
+    for key in ("broken", "late", "fine"):
+        one.add(key)
+    await working(one, work, 1.5)
+    assert done == ["late", "fine", "late"]
+    assert "oops" in caplog.text
+
+
+async def test_work_may_ask_to_look_again_and_the_earliest_time_counts() -> None:
+    one, at = queue(), []
+    loop = asyncio.get_running_loop()
+
+    async def work(key: str) -> float | None:
+        at.append(loop.time())
+        return 5.0 if key == "a" and len(at) == 1 else None
+
+    one.add("a")
+    one.add_after("b", 3.0)
+    one.add_after("b", 9.0)
+    await working(one, work, 20, workers=1)
+    assert [round(when - at[0]) for when in at] == [0, 3, 5]
+
+
+async def test_a_cleared_queue_has_forgotten_everything() -> None:
+    one, done = queue(), []
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    one.add("a")
+    one.add_after("b", 1)
+    one.clear()
+    await working(one, work, 5)
+    assert not done
+    assert not len(one)
