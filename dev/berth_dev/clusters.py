@@ -69,7 +69,7 @@ class Cluster:
         run = states.load(name, root or states.state_root())
         if run is None:
             raise DevError(f"there is no cluster {name!r}: make up CLUSTER={name}")
-        if run.backend != "process":
+        if run.backend == "kind":
             raise DevError(f"the nodes of {name} are containers: docker exec -it berth-{name}-worker bash")
         return cls(run)
 
