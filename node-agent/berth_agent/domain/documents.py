@@ -44,8 +44,15 @@ def build(request: DomainRequest) -> str:
     Whether the guest starts paused is not in it: that is said when it is started.
     Source: https://libvirt.org/formatdomain.html
     """
+    tree = document(request).to_xml_tree(exclude_none=True)
+    indent(tree)
+    return tostring(tree, encoding="unicode") + "\n"
+
+
+def document(request: DomainRequest) -> Document:
+    """The domain as a model."""
     memory = kibibytes(request.memory)
-    document = Document(
+    return Document(
         type="kvm" if request.accelerator == "kvm" else "qemu",
         name=request.domain_name,
         uuid=request.domain_uuid,
@@ -58,6 +65,3 @@ def build(request: DomainRequest) -> str:
         cpu=cpu_element(request.cpu, request.accelerator),
         devices=devices_element(request),
     )
-    tree = document.to_xml_tree(exclude_none=True)
-    indent(tree)
-    return tostring(tree, encoding="unicode") + "\n"
