@@ -61,4 +61,4 @@ test-unit: bootstrap ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit
 
 bench: bootstrap ## Run one benchmark (BENCH), its peers in the same run
-	@$(BIN)/python benchmarks/$(BENCH).py
+	@$(BIN)/python -m benchmarks.$(BENCH)
