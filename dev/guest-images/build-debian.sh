@@ -11,8 +11,15 @@ export LC_ALL=C TZ=UTC PATH="$PATH:/usr/sbin:/sbin"
 out=${1:?usage: build-debian.sh OUT.qcow2 [SIZE_MIB]}
 size=${2:-2048}
 source=$(dirname "$(readlink -f "$0")")/debian
-sources=/etc/apt/sources.list.d/debian.sources
-[ -e "$sources" ] || sources=/etc/apt/sources.list
+suite=bookworm
+# From where this machine has its own packages, if it has this suite; else from Debian's own mirrors.
+sources=http://deb.debian.org/debian
+for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.{sources,list}; do
+  if grep -qsE "[[:space:]]$suite([[:space:]]|\$)" "$file" && grep -qs '\bmain\b' "$file"; then
+    sources=$file
+    break
+  fi
+done
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000}
 disk_id=be47deb1                                 # the MBR's disk signature, with which a PARTUUID starts
 filesystem_id=b3e47000-0000-4000-8000-0000deb12000
@@ -35,7 +42,7 @@ env -u SOURCE_DATE_EPOCH mmdebstrap --quiet --variant=minbase --include="$packag
   --essential-hook="sh '$source/before-packages.sh' \"\$1\"" \
   --customize-hook="sh '$source/after-packages.sh' \"\$1\" '$source' $disk_id" \
   --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-  bookworm "$root" "$sources"
+  "$suite" "$root" "$sources"
 
 disk=$work/disk.raw
 truncate -s "${size}M" "$disk"
