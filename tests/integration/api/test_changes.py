@@ -24,9 +24,7 @@ async def change(
     first = spoiled(specimen(kind, name), before)
     stored = await api.create(kind, first, namespace)
     second = spoiled(first, after)
-    return await api.update(
-        kind, name, namespace, {**second, "metadata": {**stored["metadata"], **second["metadata"]}}
-    )
+    return await api.update(kind, name, namespace, {**second, "metadata": {**stored["metadata"], **second["metadata"]}})
 
 
 async def remove(api: ApiClient, kind: Kind, name: str, namespace: str) -> None:
@@ -38,7 +36,7 @@ async def remove(api: ApiClient, kind: Kind, name: str, namespace: str) -> None:
         return
 
 
-REFUSED = (
+REFUSED: tuple[tuple[str, Kind, dict[str, Any], dict[str, Any], str], ...] = (
     ("a disk shrinks", kinds.VIRTUAL_MACHINE, {}, {"spec.disks.0.size": "9Gi"}, "a disk cannot shrink"),
     (
         "a disk's image changes",
@@ -94,7 +92,7 @@ REFUSED = (
     ("a pool moves", kinds.STORAGE_POOL, {}, {"spec.path": "/elsewhere"}, "a pool's type and path never change"),
 )
 
-ALLOWED = (
+ALLOWED: tuple[tuple[str, Kind, dict[str, Any], dict[str, Any]], ...] = (
     ("a disk grows", kinds.VIRTUAL_MACHINE, {}, {"spec.disks.0.size": "0.02Ti"}),
     ("a disk's size is written otherwise", kinds.VIRTUAL_MACHINE, {}, {"spec.disks.0.size": 10737418240}),
     ("a disk goes", kinds.VIRTUAL_MACHINE, {}, {"spec.disks.2": REMOVED}),
