@@ -4,31 +4,53 @@ A new leader lists everything before its first decision, and an audit does so ev
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from berth_api import kinds
 from berth_api.client import Api
 from berth_api.hypervisors import Hypervisor
+from berth_api.quantities import to_bytes
 from berth_api.storagepools import StoragePool
 from berth_api.virtualmachineclasses import VirtualMachineClass
 from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
 from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.objects import Heartbeat, Node
+from berth_operator.scheduling.ledger import held_by
+from berth_operator.scheduling.nodes import allocatable
 from berth_operator.store import Collection
+
+
+def read_machine(body: Mapping[str, Any]) -> VirtualMachine:
+    """A VM whose claim can be counted."""
+    vm = VirtualMachine.from_api(body)
+    held = held_by(vm)
+    if held is not None:
+        tuple(held.addresses)
+    return vm
+
+
+def read_hypervisor(body: Mapping[str, Any]) -> Hypervisor:
+    """A Hypervisor whose amounts can be counted: each was written by the node it describes."""
+    hypervisor = Hypervisor.from_api(body)
+    allocatable(hypervisor)
+    for image in hypervisor.status.images:
+        to_bytes(image.virtual_size)
+    return hypervisor
 
 
 class Cluster:
     """The collections, one per kind."""
 
     def __init__(self, lease_namespace: str) -> None:
-        self.machines = Collection(kinds.VIRTUAL_MACHINE, VirtualMachine.from_api)
+        self.machines = Collection(kinds.VIRTUAL_MACHINE, read_machine)
         self.classes = Collection(kinds.VIRTUAL_MACHINE_CLASS, VirtualMachineClass.from_api)
         self.images = Collection(kinds.VIRTUAL_MACHINE_IMAGE, VirtualMachineImage.from_api)
         self.cluster_images = Collection(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, ClusterVirtualMachineImage.from_api)
         self.networks = Collection(kinds.VIRTUAL_NETWORK, VirtualNetwork.from_api)
         self.pools = Collection(kinds.STORAGE_POOL, StoragePool.from_api)
-        self.hypervisors = Collection(kinds.HYPERVISOR, Hypervisor.from_api)
+        self.hypervisors = Collection(kinds.HYPERVISOR, read_hypervisor)
         self.nodes = Collection(kinds.NODE, Node.from_api)
         self.leases = Collection(kinds.LEASE, Heartbeat.from_api, lease_namespace)
 

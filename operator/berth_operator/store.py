@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
-
 from berth_api.client import ObjectList
 from berth_api.kinds import Kind
 
@@ -40,7 +38,7 @@ class _Entry(Generic[T]):
 
 
 class Collection(Generic[T]):
-    """All objects of one kind, read into `T`."""
+    """All objects of one kind, read into `T`. What `read` cannot read (ValueError) is logged and left alone."""
 
     def __init__(self, kind: Kind, read: Callable[[Mapping[str, Any]], T], namespace: str = "") -> None:
         self.kind, self.namespace = kind, namespace
@@ -77,7 +75,7 @@ class Collection(Generic[T]):
             return
         try:
             value = self._read(body)
-        except ValidationError:
+        except (ValueError, ArithmeticError):
             _LOGGER.exception("%s %s cannot be read and is left alone", self.kind.kind, "/".join(key))
             return
         self._entries[key] = _Entry(version, uid, value)

@@ -20,7 +20,7 @@ from berth_operator import statuses
 from berth_operator.cluster import Cluster
 from berth_operator.controllers import finalizers
 from berth_operator.controllers.interfaces import Interfaces
-from berth_operator.controllers.references import Resolved, Unbindable, resolve
+from berth_operator.controllers.references import Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
 from berth_operator.controllers.secrets import read_user_data, seal
 from berth_operator.controllers.unsupported import unsupported
@@ -102,7 +102,7 @@ class Binding:
         field = unsupported(vm)
         if field is not None:
             raise Unbindable("NotSupported", f"this version of Berth does not honour {field} yet: leave it out")
-        resolved = resolve(vm, self._cluster)
+        resolve(vm, self._cluster)
         user_data = await read_user_data(self._api, vm)
         if FINALIZER not in vm.metadata.finalizers:
             leadership.check()
@@ -110,11 +110,12 @@ class Binding:
             self._cluster.machines.upsert(body)
             vm = VirtualMachine.from_api(body)
         leadership.check()
-        decision = self._decide(vm, resolved, user_data, leadership.epoch)
+        decision = self._decide(vm, user_data, leadership.epoch)
         await self._write(vm, decision)
 
-    def _decide(self, vm: VirtualMachine, resolved: Resolved, user_data: bytes | None, epoch: int) -> Decision:
+    def _decide(self, vm: VirtualMachine, user_data: bytes | None, epoch: int) -> Decision:
         """Choose addresses and a node, and count the claim at once. No await between looking and counting."""
+        resolved = resolve(vm, self._cluster)
         interfaces = self._interfaces.choose(vm, resolved.networks)
         excluded = self._refusals.of(vm.metadata.uid)
         request = request_of(vm.spec, resolved.cpu, resolved.memory, excluded)

@@ -57,8 +57,12 @@ class NodeFacts:
     public_key: str = ""
 
 
-def _scaled(amount: int, ratio: float) -> int:
-    return int(amount * Fraction(str(ratio)))
+MAX_AMOUNT = 2**60
+"""No node has more of anything; keeps sums within int64, whatever a node reports."""
+
+
+def _left(capacity: int, ratio: float, *taken: int) -> int:
+    return min(MAX_AMOUNT, max(0, int(capacity * Fraction(str(ratio))) - sum(taken)))
 
 
 def allocatable(hypervisor: Hypervisor) -> Allocatable:
@@ -73,15 +77,13 @@ def allocatable(hypervisor: Hypervisor) -> Allocatable:
     pods_cpu = to_millis(status.pod_requests.cpu) if status.pod_requests else 0
     pods_memory = to_bytes(status.pod_requests.memory) if status.pod_requests else 0
     pools = {
-        pool.name: max(0, _scaled(to_bytes(pool.capacity), ratio.storage) - to_bytes(reserved.storage))
+        pool.name: _left(to_bytes(pool.capacity), ratio.storage, to_bytes(reserved.storage))
         for pool in status.storage_pools
         if pool.ready
     }
     return Allocatable(
-        cpu=max(0, _scaled(to_millis(status.capacity.cpu), ratio.cpu) - to_millis(reserved.cpu) - pods_cpu),
-        memory=max(
-            0, _scaled(to_bytes(status.capacity.memory), ratio.memory) - to_bytes(reserved.memory) - pods_memory
-        ),
+        cpu=_left(to_millis(status.capacity.cpu), ratio.cpu, to_millis(reserved.cpu), pods_cpu),
+        memory=_left(to_bytes(status.capacity.memory), ratio.memory, to_bytes(reserved.memory), pods_memory),
         pools=pools,
     )
 

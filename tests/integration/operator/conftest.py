@@ -1,6 +1,7 @@
 """A real API server with Berth's CRDs, the operator as a real process; nodes are played by the tests."""
 
 import asyncio
+import http.client
 import json
 import os
 import secrets
@@ -10,8 +11,6 @@ import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -34,7 +33,13 @@ from berth_dev.tools import build_tools
 
 PROJECT = Path(__file__).parents[3]
 NAMESPACE = Kind("Namespace", "namespaces", namespaced=False, group="", version="v1")
-CRD = Kind("CustomResourceDefinition", "customresourcedefinitions", namespaced=False, group="apiextensions.k8s.io", version="v1")
+CRD = Kind(
+    "CustomResourceDefinition",
+    "customresourcedefinitions",
+    namespaced=False,
+    group="apiextensions.k8s.io",
+    version="v1",
+)
 DIGEST = "sha256:" + "a" * 64
 CLEANED = (
     kinds.VIRTUAL_MACHINE,
@@ -152,7 +157,9 @@ class Server:
             log.seek(offset)
             content = log.read()
         events = [json.loads(line) for line in content.splitlines()]
-        ours = [event for event in events if event["user"]["username"] == "admin" and "leases" not in event["requestURI"]]
+        ours = [
+            event for event in events if event["user"]["username"] == "admin" and "leases" not in event["requestURI"]
+        ]
         return ours, offset + len(content)
 
     def _spawn(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -162,14 +169,19 @@ class Server:
     def _wait_ready(self) -> None:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {self.token}"})
+        headers = {"Authorization": f"Bearer {self.token}"}
         end = time.monotonic() + 60
         while time.monotonic() < end:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.ports[2], timeout=2, context=context)
             try:
-                with urllib.request.urlopen(request, timeout=2, context=context):
+                connection.request("GET", "/readyz", headers=headers)
+                if connection.getresponse().status == http.client.OK:
                     return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                connection.close()
+            time.sleep(0.1)
         raise TimeoutError((self.folder / "kube-apiserver.log").read_text()[-2000:])
 
 
@@ -197,7 +209,9 @@ def vm_body(name: str, **spec: Any) -> dict[str, Any]:
         "spec": {
             "cpu": {"cores": 1},
             "memory": {"size": "256Mi"},
-            "disks": [{"name": "root", "imageRef": {"kind": "ClusterVirtualMachineImage", "name": "tiny"}, "size": "1Gi"}],
+            "disks": [
+                {"name": "root", "imageRef": {"kind": "ClusterVirtualMachineImage", "name": "tiny"}, "size": "1Gi"}
+            ],
             "networks": [{"name": "nic", "networkName": "lan"}],
             **spec,
         },
@@ -230,7 +244,9 @@ class World:
             kinds.STORAGE_POOL, {"metadata": {"name": "default"}, "spec": {"path": "/var/lib/berth/pools/default"}}
         )
 
-    async def add_node(self, name: str, *, memory: str = "4Gi", cpu: str = "4", labels: dict[str, str] | None = None) -> None:
+    async def add_node(
+        self, name: str, *, memory: str = "4Gi", cpu: str = "4", labels: dict[str, str] | None = None
+    ) -> None:
         """A node with its Hypervisor and a fresh heartbeat."""
         key = self.keys[name] = PrivateKey.generate()
         await self.api.create(kinds.NODE, {"metadata": {"name": name, "labels": labels or {}}})
@@ -246,9 +262,7 @@ class World:
             "publicKey": key.public_key.encode(Base64Encoder).decode(),
             "storagePools": [{"name": "default", "capacity": "100Gi", "ready": True}],
         }
-        await self.api.apply(
-            kinds.HYPERVISOR, name, "", {"status": status}, field_manager=AGENT, subresource="status"
-        )
+        await self.api.apply(kinds.HYPERVISOR, name, "", {"status": status}, field_manager=AGENT, subresource="status")
 
     async def beat(self, name: str) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -297,7 +311,9 @@ class World:
             **{f"BERTH_OPERATOR_{key.upper()}": value for key, value in settings.items()},
         }
         with (self.folder / f"operator-{len(self.operators)}.log").open("wb") as log:
-            process = subprocess.Popen([sys.executable, "-m", "berth_operator"], env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "berth_operator"], env=environment, stdout=log, stderr=log
+            )
         self.operators.append(process)
         return process
 
@@ -344,7 +360,9 @@ async def clean(api: ApiClient) -> None:
             if namespace.startswith("kube-"):
                 continue
             if metadata.get("finalizers"):
-                await api.patch_json(kind, metadata["name"], namespace, [{"op": "remove", "path": "/metadata/finalizers"}])
+                await api.patch_json(
+                    kind, metadata["name"], namespace, [{"op": "remove", "path": "/metadata/finalizers"}]
+                )
             try:
                 await api.delete(kind, metadata["name"], namespace)
             except NotFound:

@@ -40,7 +40,8 @@ def test_excluded_addresses_and_blocks_are_never_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("subnets", "match"), [((subnet(),), r"not on network lan: choose an address of 10\.0\.0\.0/29"), ((), "no subnets")]
+    ("subnets", "match"),
+    [((subnet(),), r"not on network lan: choose an address of 10\.0\.0\.0/29"), ((), "no subnets")],
 )
 def test_an_address_of_elsewhere_is_refused(subnets: tuple[Subnet, ...], match: str) -> None:
     with pytest.raises(OutsideSubnetError, match=match):
@@ -76,7 +77,12 @@ subnets = st.builds(
     ),
     st.integers(27, 32),
     st.one_of(st.none(), st.just(0)),
-    st.lists(st.builds(lambda low, size: f"10.0.0.{low - low % (1 << size)}/{32 - size}", st.integers(0, 31), st.integers(0, 3)), max_size=4),
+    st.lists(
+        st.builds(
+            lambda low, size: f"10.0.0.{low - low % (1 << size)}/{32 - size}", st.integers(0, 31), st.integers(0, 3)
+        ),
+        max_size=4,
+    ),
 )
 
 

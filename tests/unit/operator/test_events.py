@@ -47,7 +47,11 @@ async def test_an_event_points_to_its_vm() -> None:
     await sent(one)
     body = api.writes[0].body
     assert body["regarding"]["uid"] == "uid-web"
-    assert (body["reportingController"], body["action"], body["type"]) == ("berth.dev/berth-operator", "Scheduling", "Normal")
+    assert (body["reportingController"], body["action"], body["type"]) == (
+        "berth.dev/berth-operator",
+        "Scheduling",
+        "Normal",
+    )
     assert body["eventTime"] == "2026-01-01T00:00:00.000000Z"
 
 

@@ -163,6 +163,21 @@ def test_a_pool_that_is_not_ready_is_not_there() -> None:
     assert allocatable(Hypervisor.from_api({"metadata": {"name": "n"}, "status": status})).pools == {}
 
 
+@pytest.mark.parametrize("capacity", [{"cpu": "1", "memory": "lots"}, {"cpu": "", "memory": "1"}])
+def test_a_node_that_reports_nonsense_is_left_alone(capacity: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.hypervisor("bad", capacity=capacity)
+    scene.hypervisor("good")
+    assert list(scene.inventory.snapshot().nodes.index) == ["good"]
+    assert "Hypervisor /bad cannot be read" in caplog.text
+
+
+def test_a_node_that_boasts_does_not_break_the_sums() -> None:
+    scene = Scene()
+    scene.hypervisor("boasts", {"overcommit": {"memory": 8, "cpu": 64}}, memory="8E", cpu="9E")
+    assert scene.inventory.snapshot().free_memory.tolist() == [2**60]
+
+
 def test_a_node_that_has_reported_nothing_gives_nothing() -> None:
     found = allocatable(Hypervisor.from_api({"metadata": {"name": "n"}}))
     assert (found.cpu, found.memory, found.pools) == (0, 0, {})

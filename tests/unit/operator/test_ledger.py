@@ -81,7 +81,14 @@ def test_claims_on_a_node_that_is_gone_still_hold_space_on_a_shared_pool() -> No
 
 
 def bound_body(**status: object) -> dict[str, object]:
-    claim = {"id": "c1", "epoch": 1, "cpu": "1500m", "memory": "2Gi", "storage": "1Gi", "pools": [{"name": "p", "size": "1Gi"}]}
+    claim = {
+        "id": "c1",
+        "epoch": 1,
+        "cpu": "1500m",
+        "memory": "2Gi",
+        "storage": "1Gi",
+        "pools": [{"name": "p", "size": "1Gi"}],
+    }
     return vm_body("a") | {"status": {"nodeName": "node-1", "claim": claim, **status}}
 
 

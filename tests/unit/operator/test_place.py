@@ -33,7 +33,9 @@ def test_a_tie_goes_to_the_first_name() -> None:
 def test_an_exact_fit_fits_and_one_byte_more_does_not() -> None:
     seen = snapshot(facts("node-1", memory=GIB))
     assert node_of(place(seen, request(memory=GIB))) == "node-1"
-    assert message_of(place(seen, request(memory=GIB + 1))) == "0/1 nodes: 1 lacks memory (closest: node-1, short of 1Mi)"
+    assert (
+        message_of(place(seen, request(memory=GIB + 1))) == "0/1 nodes: 1 lacks memory (closest: node-1, short of 1Mi)"
+    )
 
 
 def test_a_rejection_names_the_closest_node_and_by_how_much_it_falls_short() -> None:
@@ -71,7 +73,11 @@ def test_the_memory_of_a_guest_depends_on_the_nodes_accelerator() -> None:
         (facts("n"), {"node_name": "other"}, "is not the pinned node (nodeName: other)"),
         (facts("n"), {"node_selector": {"disk": "ssd"}}, "does not match nodeSelector"),
         (facts("n"), {"excluded": frozenset({"n"})}, "refused this VM lately"),
-        (facts("n", failing_networks=frozenset({"lan"})), {"networks": frozenset({"lan"})}, "a network of the VM (lan)"),
+        (
+            facts("n", failing_networks=frozenset({"lan"})),
+            {"networks": frozenset({"lan"})},
+            "a network of the VM (lan)",
+        ),
         (facts("n", cpu_models=frozenset({"EPYC"})), {"cpu_model": "Haswell"}, "have the CPU model (Haswell)"),
         (facts("n"), {"sealed": True}, "has no public key"),
         (facts("n"), {"pools": {"fast": GIB}}, "lacks storage (no pool fast)"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -17,7 +18,9 @@ def queue(first: float = 1.0, most: float = 8.0) -> WorkQueue[str]:
     return WorkQueue(Backoff(first, most), Random(0))
 
 
-async def working(one: WorkQueue[str], work: Callable[[str], Awaitable[float | None]], seconds: float, workers: int = 2) -> None:
+async def working(
+    one: WorkQueue[str], work: Callable[[str], Awaitable[float | None]], seconds: float, workers: int = 2
+) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await one.run(work, workers)
@@ -85,7 +88,7 @@ async def test_pauses_double_up_to_the_longest_and_start_over_after_a_success() 
 
     one.add("a")
     await working(one, work, 100)
-    pauses = [after - before for before, after in zip(at, at[1:], strict=False)]
+    pauses = [after - before for before, after in pairwise(at)]
     for pause, whole in zip(pauses, [1, 2, 4, 8, 8, 8], strict=False):
         assert whole / 2 <= pause <= whole
     assert 0.5 <= pauses[7] <= 1

@@ -61,7 +61,11 @@ def test_a_namesake_replaces_a_deleted_object_and_both_changes_are_told(
 ) -> None:
     nodes.upsert(node("a", 1, uid="first"))
     nodes.upsert(node("a", 5, uid="second"))
-    assert [(change.old is None, change.new is None) for change in changes] == [(True, False), (False, True), (True, False)]
+    assert [(change.old is None, change.new is None) for change in changes] == [
+        (True, False),
+        (False, True),
+        (True, False),
+    ]
     nodes.remove(node("a", 4, uid="first"))
     assert nodes.get("a") is not None
 
@@ -81,7 +85,6 @@ def test_what_is_newer_than_the_list_stays(nodes: Collection[Node]) -> None:
 
 
 def test_an_object_that_cannot_be_read_is_left_alone_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-
 
     pools = Collection(kinds.STORAGE_POOL, StoragePool.from_api)
     pools.upsert({"metadata": {"name": "p", "uid": "u", "resourceVersion": "1"}, "spec": {"path": 5}})

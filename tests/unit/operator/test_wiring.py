@@ -61,7 +61,9 @@ def test_kopf_never_gives_up() -> None:
 
 
 def test_kopf_logs_in_as_we_do() -> None:
-    info = connection_info(Connection("https://server", "token", "/ca", None, None, insecure=False, tls_server_name=None))
+    info = connection_info(
+        Connection("https://server", "token", "/ca", None, None, insecure=False, tls_server_name=None)
+    )
     assert (info.server, info.token, info.ca_path, info.insecure) == ("https://server", "token", "/ca", False)
 
 

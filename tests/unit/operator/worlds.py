@@ -30,7 +30,9 @@ KEY = PrivateKey(bytes(range(32)))
 PUBLIC_KEY = KEY.public_key.encode(Base64Encoder).decode()
 
 
-def facts(name: str, *, cpu: int = 4000, memory: int = 8 * GIB, pools: dict[str, int] | None = None, **more: Any) -> NodeFacts:
+def facts(
+    name: str, *, cpu: int = 4000, memory: int = 8 * GIB, pools: dict[str, int] | None = None, **more: Any
+) -> NodeFacts:
     """A node with 4 cores, 8 GiB and a default pool of 100 GiB, that runs guests under tcg."""
     whole = Allocatable(cpu=cpu, memory=memory, pools={"default": 100 * GIB} if pools is None else pools)
     return NodeFacts(name=name, allocatable=whole, **{"accelerator": "tcg", **more})
@@ -45,7 +47,9 @@ def snapshot(*rows: NodeFacts, dead: tuple[str, ...] = (), shared: tuple[str, ..
     return Snapshot(nodes, Usage.none(nodes), ~nodes.mask(dead))
 
 
-def holding(uid: str, node: str = "node-1", *, claim: str = "", addresses: tuple[str, ...] = (), **more: Any) -> Holding:
+def holding(
+    uid: str, node: str = "node-1", *, claim: str = "", addresses: tuple[str, ...] = (), **more: Any
+) -> Holding:
     nic = ClaimedInterface(name="nic", network_name="lan", mac_address=f"02:be:{uid}", ip_addresses=addresses)
     values: dict[str, Any] = {"cpu": 1000, "memory": GIB, "pools": {"default": GIB}, **more}
     return Holding(
@@ -67,7 +71,9 @@ def vm_body(name: str, *, finalizers: tuple[str, ...] = (FINALIZER,), **spec: An
             "runStrategy": "Always",
             "cpu": {"cores": 1},
             "memory": {"size": "256Mi"},
-            "disks": [{"name": "root", "imageRef": {"kind": "ClusterVirtualMachineImage", "name": "tiny"}, "size": "1Gi"}],
+            "disks": [
+                {"name": "root", "imageRef": {"kind": "ClusterVirtualMachineImage", "name": "tiny"}, "size": "1Gi"}
+            ],
             "networks": [{"name": "nic", "networkName": "lan"}],
             **spec,
         },
@@ -103,7 +109,10 @@ class World:
 
     def furnish(self, *, cidr: str = "10.7.0.0/24") -> None:
         plugin = {"type": "bridge", "capabilities": {"ips": True}}
-        network = {"cni": {"plugins": [plugin]}, "subnets": [{"cidr": cidr, "gateway": cidr.replace("0/", "1/").split("/")[0]}]}
+        network = {
+            "cni": {"plugins": [plugin]},
+            "subnets": [{"cidr": cidr, "gateway": cidr.replace("0/", "1/").split("/")[0]}],
+        }
         image = {"source": {"http": {"url": "http://images.example/tiny"}}, "checksum": DIGEST}
         self.api.add(kinds.VIRTUAL_NETWORK, {"metadata": {"name": "lan"}, "spec": network})
         self.api.add(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, {"metadata": {"name": "tiny"}, "spec": image})
@@ -158,4 +167,3 @@ class World:
 
     def status_writes(self, kind: str = "VirtualMachine") -> list[Any]:
         return [call for call in self.api.writes if call.kind == kind and call.subresource == "status"]
-
