@@ -95,7 +95,7 @@ class DestinationPolicy:
 
     def refusal(self, address: Address) -> str | None:
         """Say why this address is refused, None if it is not. Every form of it has to pass."""
-        for form in forms(_without_zone(address)):
+        for form in forms(address):
             if self._allows(form):
                 continue
             for network, why in self.denied:
@@ -130,11 +130,6 @@ class DestinationPolicy:
 
     def _allows(self, address: Address) -> bool:
         return any(address in network for network in self.allowed)
-
-
-def _without_zone(address: Address) -> Address:
-    """The address without ``%eth0``, which ipaddress would compare too."""
-    return IPv6Address(int(address)) if isinstance(address, IPv6Address) else address
 
 
 def _is_own(address: Address) -> bool:

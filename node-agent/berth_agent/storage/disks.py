@@ -102,8 +102,8 @@ class Disks:
             _refuse_other(existing, wanted, disk_name)
             return wanted
 
-    async def delete_disks(self, vm_uid: str) -> int:
-        """Delete all disks of the VM in all pools, and what a crash left of them; return how many there were.
+    async def delete_disks(self, vm_uid: str, *, leave_out: Collection[str] = ()) -> int:
+        """Delete all disks of the VM in all pools but those left out, and what a crash left of them; how many?
 
         Raises:
             InvalidName: the UID is none.
@@ -112,7 +112,7 @@ class Disks:
         check_uid(vm_uid)
         async with self._lock_of(vm_uid):
             deleted = 0
-            for pool in sorted(self._pools.names()):
+            for pool in sorted(set(self._pools.names()).difference(leave_out)):
                 deleted += await run_in_thread(_delete_in, self._pools.directory_of(pool), vm_uid)
         return deleted
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_agent.storage.disks import Disk, Disks
+from berth_agent.storage.disks import Disk, Disks, _put_in_place
 from berth_agent.storage.errors import (
     DiskMismatch,
     DiskSmallerThanImage,
@@ -122,7 +122,8 @@ async def test_another_disk_in_its_place_is_left_as_it_is(
 @pytest.mark.parametrize("there", ["noise", "link", "directory"])
 async def test_what_is_no_disk_of_ours_is_left_as_it_is(disks: Disks, pool: Path, tmp_path: Path, there: str) -> None:
     path = pool / f"{UID}-root.qcow2"
-    (tmp_path / "target").write_bytes(b"target")
+    blank = await disks.ensure_disk(vm_uid=OTHER_UID, disk_name="root", pool_name="default", size=MIB)
+    (tmp_path / "target").write_bytes(blank.path.read_bytes())
     match there:
         case "noise":
             path.write_bytes(b"noise")
@@ -132,7 +133,7 @@ async def test_what_is_no_disk_of_ours_is_left_as_it_is(disks: Disks, pool: Path
             path.mkdir()
     with pytest.raises(DiskMismatch):
         await disks.ensure_disk(vm_uid=UID, disk_name="root", pool_name="default", size=MIB)
-    assert (tmp_path / "target").read_bytes() == b"target"
+    assert (tmp_path / "target").read_bytes() == blank.path.read_bytes()
     assert path.is_symlink() or path.exists()
 
 
@@ -181,6 +182,15 @@ async def test_a_tool_that_hangs_leaves_nothing(pool: Path) -> None:
     with pytest.raises(ImageToolFailed, match="longer than"):
         await disks.ensure_disk(vm_uid=UID, disk_name="root", pool_name="default", size=MIB)
     assert names_in(pool) == []
+
+
+def test_a_disk_that_appeared_meanwhile_is_not_replaced(pool: Path) -> None:
+    final, temporary = pool / "final", pool / "temporary"
+    final.write_bytes(b"what a guest wrote")
+    temporary.write_bytes(b"blank")
+    _put_in_place(temporary, final)
+    assert final.read_bytes() == b"what a guest wrote"
+    assert names_in(pool) == ["final"]
 
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 2, 4, 8])

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -265,6 +267,34 @@ def test_a_lock_whose_file_was_removed_is_not_the_lock(tmp_path: Path) -> None:
     second = try_lock(path)
     assert second is not None
     release(path, second)
+
+
+def test_a_lock_is_held_by_one_at_a_time_though_its_file_comes_and_goes(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    inside = threading.Semaphore(1)
+    overlaps: list[int] = []
+    taken: list[int] = []
+
+    def contend(number: int) -> None:
+        for _ in range(1500):
+            descriptor = try_lock(path)
+            if descriptor is None:
+                continue
+            taken.append(number)
+            if inside.acquire(blocking=False):
+                time.sleep(0)  # lets the others try
+                inside.release()
+            else:
+                overlaps.append(number)
+            release(path, descriptor)
+
+    threads = [threading.Thread(target=contend, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken
+    assert overlaps == []
 
 
 def aged(images: Path, now: list[float]) -> ImageCache:

@@ -184,6 +184,11 @@ def test_a_hostname_fits_a_guest(name: str) -> None:
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", hostname(name))
 
 
+def test_a_name_that_is_cut_off_does_not_end_in_a_dash_or_dot() -> None:
+    assert hostname("a" * 61 + "-.b") == "a" * 61
+    assert hostname("a" * 64) == "a" * 63
+
+
 def test_a_seeds_digest_depends_on_every_byte_and_on_where_it_stands() -> None:
     digests = {
         digest_of({"a": b"bc", "d": b""}),
