@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 from tests.integration.api.apiserver import PROJECT, ApiServer, running
 
-from berth_api.client import ApiClient
+from berth_api.client import ApiClient, Invalid, NotFound
+from berth_api.kinds import Kind
 from berth_dev.processes import poll_until
 
 NODES = ("node-1", "node-2")
@@ -36,6 +38,26 @@ async def api(server: ApiServer) -> AsyncIterator[ApiClient]:
     """A client with all rights."""
     async with await ApiClient.connect(server.kubeconfig, user_agent="tests") as client:
         yield client
+
+
+async def remove(api: ApiClient, kind: Kind, name: str) -> None:
+    """Take an object away, finalizers and all, if it is there."""
+    namespace = "default" if kind.namespaced else ""
+    try:
+        await api.delete(kind, name, namespace)
+        await api.patch_json(kind, name, namespace, [{"op": "remove", "path": "/metadata/finalizers"}])
+    except (NotFound, Invalid):
+        return
+
+
+@asynccontextmanager
+async def removed(api: ApiClient, kind: Kind, name: str) -> AsyncIterator[None]:
+    """Have no object of the name before and after."""
+    await remove(api, kind, name)
+    try:
+        yield
+    finally:
+        await remove(api, kind, name)
 
 
 def agent_token(server: ApiServer, node: str | None) -> str:

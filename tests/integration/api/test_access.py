@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from tests.integration.api.apiserver import ApiServer
-from tests.integration.api.conftest import agent_token
+from tests.integration.api.conftest import agent_token, remove
 from tests.integration.api.specimens import specimen
 
 from berth_api import kinds
-from berth_api.client import ApiClient, Forbidden, Invalid, NotFound
+from berth_api.client import ApiClient, Forbidden, NotFound
 from berth_api.fields import AGENT, OPERATOR, SYSTEM_NAMESPACE
 
 pytestmark = pytest.mark.integration
@@ -62,24 +62,16 @@ async def agents(agent_kubeconfigs: list[Path], api: ApiClient) -> AsyncIterator
         for client in clients:
             await client.close()
         for name in ("mine", "theirs", "nobodys"):
-            await _remove(api, name)
+            await remove(api, VM, name)
         for name in ("node-1", "node-2"):
             await _forget(api, name)
 
 
 async def _machine(api: ApiClient, name: str, node: str | None) -> None:
-    await _remove(api, name)
+    await remove(api, VM, name)
     await api.create(VM, specimen(VM, name), "default")
     status = {**BINDING, "nodeName": node} if node else {"phase": "Pending"}
     await api.apply(VM, name, "default", {"status": status}, field_manager=OPERATOR, subresource="status")
-
-
-async def _remove(api: ApiClient, name: str) -> None:
-    try:
-        await api.delete(VM, name, "default")
-        await api.patch_json(VM, name, "default", [{"op": "remove", "path": "/metadata/finalizers"}])
-    except (NotFound, Invalid):
-        return
 
 
 async def _forget(api: ApiClient, node: str) -> None:

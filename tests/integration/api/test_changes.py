@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+from tests.integration.api.conftest import remove
 from tests.integration.api.specimens import CHECKSUM, REMOVED, specimen, spoiled
 
 from berth_api import kinds
-from berth_api.client import ApiClient, Invalid, NotFound
+from berth_api.client import ApiClient, Invalid
 from berth_api.kinds import Kind
 
 pytestmark = pytest.mark.integration
@@ -20,20 +21,11 @@ async def change(
 ) -> dict[str, Any]:
     """Create a specimen with the first changes and replace it by one with the second ones."""
     namespace = "default" if kind.namespaced else ""
-    await remove(api, kind, name, namespace)
+    await remove(api, kind, name)
     first = spoiled(specimen(kind, name), before)
     stored = await api.create(kind, first, namespace)
     second = spoiled(first, after)
     return await api.update(kind, name, namespace, {**second, "metadata": {**stored["metadata"], **second["metadata"]}})
-
-
-async def remove(api: ApiClient, kind: Kind, name: str, namespace: str) -> None:
-    """Take an object away, finalizers and all."""
-    try:
-        await api.delete(kind, name, namespace)
-        await api.patch_json(kind, name, namespace, [{"op": "remove", "path": "/metadata/finalizers"}])
-    except (NotFound, Invalid):
-        return
 
 
 REFUSED: tuple[tuple[str, Kind, dict[str, Any], dict[str, Any], str], ...] = (
