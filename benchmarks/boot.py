@@ -1,8 +1,8 @@
 """From `kubectl apply` to the guest's first answer, beside the same steps done by hand.
 
 By hand means: a shell on the same node that runs qemu-img on the same cached image, the same CNI plugin, the same links
-from its sandbox to a tap, and `virsh create` of the domain XML that Berth itself made for such a VM. The seed is made
-beforehand, which is in favour of the hand. Both are timed from their first process to the first HTTP answer; the guest's
+from its sandbox to a tap, and `virsh create` of the domain XML that Berth itself made for such a VM. The seed is
+made beforehand, which is in favour of the hand. Both are timed from their first process to the first HTTP answer; the guest's
 MAC is known to the host beforehand, so no time is spent on ARP's retries. Runs alternate, in one cluster.
 """
 

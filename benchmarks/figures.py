@@ -51,9 +51,8 @@ def conclude(name: str, targets: Sequence[Target], **figures: float) -> None:
     """Print `RESULT name key=value …`, last, and end with status 1 where a target is missed."""
     print()
     for target in targets:
-        print(
-            f"{target.name}: {target.value:.3f} (target: at most {target.limit:g}): {'met' if target.is_met else 'MISSED'}"
-        )
+        verdict = "met" if target.is_met else "MISSED"
+        print(f"{target.name}: {target.value:.3f} (target: at most {target.limit:g}): {verdict}")
     values = {target.name: target.value for target in targets} | figures
     print(f"RESULT {name} " + " ".join(f"{key}={value:.3f}" for key, value in values.items()), flush=True)
     sys.exit(0 if all(target.is_met for target in targets) else 1)

@@ -15,8 +15,11 @@ from berth_agent.cluster_view import ClusterView
 from berth_agent.handlers.hypervisor_events import follow
 from berth_agent.handlers.intake import NODE_REPORT, Intake
 from berth_agent.handlers.watches import build_registry, watch_settings
-from berth_agent.hypervisor.connection import open_hypervisor
-from berth_agent.hypervisor.errors import AcceleratorUnusable
+from berth_agent.hypervisor.accelerators import choose_accelerator
+from berth_agent.hypervisor.errors import AcceleratorUnusable, HypervisorError
+from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
+from berth_agent.hypervisor.settings import LibvirtSettings
+from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.network.attacher import Attacher
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
@@ -33,11 +36,15 @@ from berth_agent.storage.destinations import DestinationPolicy
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.image_cache import ImageCache
 from berth_agent.storage.seeds import Seeds
+from berth_agent.storage.settings import DownloadLimits
 from berth_api import logs
 from berth_api.client import ApiClient, ApiError
 from berth_api.workqueues import Backoff, WorkQueue
 
 log = structlog.get_logger()
+
+_LIBVIRT_RETRY = 1.0
+"""Seconds between looks for a libvirtd that is not there yet."""
 
 
 async def run(settings: AgentSettings) -> None:
@@ -51,7 +58,9 @@ async def run(settings: AgentSettings) -> None:
     random = SystemRandom()
     async with (
         await ApiClient.connect(settings.kubeconfig, user_agent=user_agent, deadline=settings.api_deadline) as api,
-        open_hypervisor(settings.libvirt, settings.accelerator) as hypervisor,
+        LibvirtHypervisor(
+            await choose_accelerator(settings.accelerator), LibvirtSettings(uri=settings.libvirt_uri)
+        ) as hypervisor,
     ):
         heartbeat = Heartbeat(
             api,
@@ -89,6 +98,50 @@ async def run(settings: AgentSettings) -> None:
             )
             for task in background:
                 task.cancel()
+
+
+async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHypervisor) -> Tools:
+    """Everything that steps work with; waits until libvirt tells what the node can run."""
+    state = settings.state_dir
+    pools = NodePools(hypervisor)
+    images = ImageCache(
+        state / "images",
+        destinations=DestinationPolicy.of(
+            denied_cidrs=settings.image_denied_cidrs, allowed_cidrs=settings.image_allowed_cidrs
+        ),
+        clock=time.time,
+        file_root=settings.image_file_dir,
+        downloads=DownloadLimits(stall_seconds=settings.image_stall),
+    )
+    await images.start()
+    consoles = Consoles(settings.console_dir)
+    consoles.prepare()
+    return Tools(
+        node_name=settings.node_name,
+        namespace=settings.namespace,
+        api=api,
+        view=ClusterView(),
+        facts=NodeFacts(await _capabilities(hypervisor), pools),
+        hypervisor=hypervisor,
+        attachments=Attacher(settings),
+        images=images,
+        disks=Disks(pools),
+        seeds=Seeds(state / "seeds"),
+        consoles=consoles,
+        key=NodeKey.load_or_create(state / "node.key"),
+        admissions=Admissions(),
+    )
+
+
+async def _capabilities(hypervisor: LibvirtHypervisor) -> HostCapabilities:
+    while True:
+        try:
+            return await hypervisor.capabilities()
+        except HypervisorError as error:
+            if not error.retryable:
+                raise
+            log.warning("waiting for libvirt", reason=error.reason, error=str(error))
+            await asyncio.sleep(_LIBVIRT_RETRY)
 
 
 def main() -> None:

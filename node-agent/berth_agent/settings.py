@@ -48,6 +48,8 @@ class AgentSettings(BaseSettings):
     """Networks that image URLs may not lead to, beside loopback and link-local: the cluster's Services and Pods."""
     image_allowed_cidrs: Networks = ()
     """Exceptions from what is denied."""
+    image_stall: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds without a byte after which a download is given up, to be tried again."""
     image_keep: Annotated[float, Field(ge=0)] = 24 * 3600.0
     """Seconds that an image stays cached after its last disk is gone, as Nova keeps its base images."""
     heartbeat: Annotated[float, Field(gt=0)] = 10.0

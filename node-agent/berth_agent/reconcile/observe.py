@@ -70,3 +70,25 @@ async def _observe_around(tools: Tools, uid: str, domain: DomainState | None) ->
         guest_agent_connected=domain.guest_agent_connected,
         failed=domain.failed,
     )
+
+
+def _interfaces(states: Iterable[AttachmentState]) -> dict[str, ObservedInterface]:
+    return {state.interface: _interface(state) for state in states}
+
+
+def _interface(state: AttachmentState) -> ObservedInterface:
+    seen = ObservedInterface(
+        name=state.interface,
+        intact=state.attachment is not None and state.broken is None,
+        network_name=state.network_name,
+        problem=state.broken or "",
+    )
+    if state.attachment is None:
+        return seen
+    return replace(
+        seen,
+        device=state.attachment.tap_device,
+        sandbox=state.attachment.sandbox,
+        mac_address=state.attachment.mac_address,
+        ip_addresses=state.attachment.ip_addresses,
+    )

@@ -98,7 +98,7 @@ class Reconciler:
         observed = await observe(self._tools, vm)
         desired = self._with_grace(vm, desired_of(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
-        work = Round(vm, desired, observed, self._tools, self._report, restarted=vm.status.started_at is not None)
+        work = Round.of_vm(vm, desired, observed, self._tools, self._report)
         failure = await self._act(work, to_do.steps)
         if to_do.steps:
             work.observed = await observe(self._tools, vm)

@@ -41,6 +41,10 @@ async def ensure_image(tools: Tools, spec: ImageSpec) -> CachedImage:
 
 
 async def delete(_step: DeleteDisks, work: Round) -> None:
-    """Delete all disks of the VM, and its console's log."""
-    await work.tools.disks.delete_disks(work.owner.uid)
+    """Delete all disks of the VM, and its console's log.
+
+    Without an object that says so, disks on a shared pool stay: the VM may run on them elsewhere.
+    """
+    shared = work.tools.facts.pools.shared if work.object is None else frozenset()
+    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared)
     await work.tools.consoles.delete(work.owner.uid)

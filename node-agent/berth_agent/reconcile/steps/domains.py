@@ -101,7 +101,11 @@ async def _disk(work: Round, disk: Disk) -> DomainDisk:
 def _interface(work: Round, name: str) -> DomainInterface:
     attachment = work.attachments[name]
     return DomainInterface(
-        name=name, tap_device=attachment.tap_device, mac_address=attachment.mac_address, mtu=attachment.mtu
+        name=name,
+        tap_device=attachment.tap_device,
+        mac_address=attachment.mac_address,
+        mtu=attachment.mtu,
+        queues=attachment.queues,
     )
 
 

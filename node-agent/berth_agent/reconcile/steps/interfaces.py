@@ -1,6 +1,6 @@
 """NICs: the network's plugins are run in a sandbox, and a tap leads out of it."""
 
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_interface, ip_network
 
 from berth_agent.network.attachments import AttachmentRequest
 from berth_agent.reconcile.plan.steps import AttachInterface, DetachInterface
@@ -34,10 +34,17 @@ async def _request(work: Round, nic: NetworkInterface, network: VirtualNetwork) 
         interface=nic.name,
         network_name=nic.network_name,
         chain=await chain_of(work.tools.api, network),
-        mac_address=_mac(nic, claimed),
+        mac_address=claimed.mac_address if claimed is not None else nic.mac_address,
+        mac_is_explicit=nic.mac_address is not None,
         ip_addresses=addresses,
         gateway=next((subnet.gateway for subnet in subnets if subnet.gateway), None),
         dns_servers=tuple(server for subnet in subnets for server in subnet.dns_servers),
         mtu=network.spec.mtu,
         hostname=work.owner.name,
     )
+
+
+def _serves(subnet: Subnet, addresses: tuple[str, ...]) -> bool:
+    network = ip_network(subnet.cidr)
+    return any(ip_interface(address).ip in network for address in addresses)
+

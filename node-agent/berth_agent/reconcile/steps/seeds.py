@@ -3,7 +3,7 @@
 from berth_agent.network.attachments import Attachment
 from berth_agent.reconcile.plan.steps import DeleteSeed, WriteSeed
 from berth_agent.reconcile.rounds import Round
-from berth_agent.storage.cloud_init import Seed, SeedInterface
+from berth_agent.storage.cloud_init import Seed, SeedInterface, SeedRoute
 
 
 async def write(_step: WriteSeed, work: Round) -> None:
@@ -39,6 +39,11 @@ def _interface(attachment: Attachment) -> SeedInterface:
         mac_address=attachment.mac_address,
         addresses=attachment.ip_addresses,
         gateways=(attachment.gateway,) if attachment.gateway else (),
+        routes=tuple(
+            SeedRoute(to=route.destination, via=route.gateway)
+            for route in attachment.routes
+            if route.gateway is not None
+        ),
         dns_servers=attachment.dns_servers,
         mtu=attachment.mtu,
     )
