@@ -3,7 +3,7 @@
 Each part is asked of what really holds it (libvirt, the kernel, the file system), never of memory.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 
 from berth_agent.hypervisor.states import DomainPower, DomainState
@@ -11,7 +11,6 @@ from berth_agent.network.attachments import AttachmentState
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
 from berth_agent.reconcile.rounds import Tools
 from berth_api.virtualmachines import VirtualMachine
-
 
 _POWERS = {
     DomainPower.RUNNING: Power.RUNNING,
@@ -57,9 +56,7 @@ async def observe_remains(tools: Tools, uid: str) -> Observed:
 
 async def _observe_around(tools: Tools, uid: str, domain: DomainState | None) -> Observed:
     attachments = await tools.attachments.observe(uid)
-    around = Observed(
-        interfaces=_interfaces(attachments.get(uid, ())), has_seed=await tools.seeds.has_seed(uid)
-    )
+    around = Observed(interfaces=_interfaces(attachments.get(uid, ())), has_seed=await tools.seeds.has_seed(uid))
     if domain is None:
         return around
     return replace(

@@ -21,7 +21,7 @@ from berth_agent.reconcile.plan.desired import Desired, Goal, desired_of
 from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.planning import plan
 from berth_agent.reconcile.plan.reports import Failure, Situation, agents_part, status_of
-from berth_agent.reconcile.plan.steps import Step
+from berth_agent.reconcile.plan.steps import ShutdownDomain, Step
 from berth_agent.reconcile.rounds import STEP_ERRORS, ClaimRefused, Owner, Round, Tools
 from berth_agent.reconcile.steps import act
 from berth_api.fields import AGENT
@@ -33,6 +33,11 @@ log = structlog.get_logger()
 
 _LOOK_AGAIN_AFTER_DOUBT = 10.0
 """Seconds until a VM is looked at again whose object the watch has lost but the API server still has."""
+
+
+def _now() -> datetime:
+    """Now, in whole seconds, as the API's times are."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 class Interrupted(Exception):
@@ -55,15 +60,23 @@ class _Running:
     interrupted: bool = False
 
 
+@dataclass
+class _Stop:
+    """A graceful stop under way."""
+
+    destroy_at: datetime
+    asked_at: datetime | None = None
+
+
 class Reconciler:
     """Brings the VMs of this node to what their objects say."""
 
-    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = _now) -> None:
         self._tools = tools
         self._holds = holds
         self._now = now
         self._running: dict[str, _Running] = {}
-        self._stop_by: dict[str, datetime] = {}
+        self._stops: dict[str, _Stop] = {}
 
     async def reconcile(self, owner: Owner) -> float | None:
         """Do one round for the VM; returns the seconds after which to look again, None to wait for an event.
@@ -100,6 +113,8 @@ class Reconciler:
         to_do = plan(desired, observed, self._now())
         work = Round.of_vm(vm, desired, observed, self._tools, self._report)
         failure = await self._act(work, to_do.steps)
+        if ShutdownDomain() in to_do.steps and failure is None:
+            self._stops[vm.metadata.uid].asked_at = self._now()
         if to_do.steps:
             work.observed = await observe(self._tools, vm)
         await self._report(work, failure)
@@ -118,7 +133,7 @@ class Reconciler:
             raise RemainsError(failure)
         self._tools.admissions.release(owner.uid)
         self._holds.forget(owner.uid)
-        self._stop_by.pop(owner.uid, None)
+        self._stops.pop(owner.uid, None)
         return None
 
     def _with_grace(self, vm: VirtualMachine, desired: Desired, observed: Observed) -> Desired:
@@ -126,11 +141,13 @@ class Reconciler:
 
         An agent that is started anew begins the grace again: later, never earlier.
         """
-        if desired.goal is not Goal.STOP or not observed.power.is_active:
-            self._stop_by.pop(vm.metadata.uid, None)
+        uid = vm.metadata.uid
+        if desired.goal not in (Goal.STOP, Goal.REMOVE) or not observed.power.is_active:
+            self._stops.pop(uid, None)
             return desired
         grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
-        return desired.stopped_by(self._stop_by.setdefault(vm.metadata.uid, self._now() + grace))
+        stop = self._stops.setdefault(uid, _Stop(desired.destroy_at or self._now() + grace))
+        return desired.stopping(destroy_at=desired.destroy_at or stop.destroy_at, asked_at=stop.asked_at)
 
     async def _act(self, work: Round, steps: tuple[Step, ...]) -> Failure | None:
         """Take the steps in order; the first that fails ends the round."""

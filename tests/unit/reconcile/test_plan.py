@@ -168,6 +168,10 @@ def test_a_guest_that_ignores_the_power_button_is_told_again_and_then_destroyed(
     last = plan(desired, stubborn.observed, NOW + timedelta(seconds=29))
     assert last.look_again_after == timedelta(seconds=1)
 
+    told = replace(desired, asked_at=NOW)
+    assert plan(told, stubborn.observed, NOW + timedelta(seconds=2)).steps == ()
+    assert plan(told, stubborn.observed, NOW + POWER_BUTTON_INTERVAL).steps == (plans.ShutdownDomain(),)
+
     over = plan(desired, stubborn.observed, NOW + timedelta(seconds=30))
     assert over.steps[0] == plans.DestroyDomain()
     assert over.steps[-1] == plans.ReleaseClaim()

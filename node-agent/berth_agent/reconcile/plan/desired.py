@@ -31,15 +31,17 @@ class Desired:
     interface_names: tuple[str, ...] = ()
     destroy_at: datetime | None = None
     """When a graceful stop is over; None: the grace has not begun, or there is none."""
+    asked_at: datetime | None = None
+    """When the guest was last asked to stop."""
 
     @classmethod
     def purge(cls) -> Self:
         """Nothing of the VM belongs on this node."""
         return cls(goal=Goal.PURGE)
 
-    def stopped_by(self, moment: datetime) -> Self:
-        """The same, with an end to its grace."""
-        return replace(self, destroy_at=moment)
+    def stopping(self, *, destroy_at: datetime | None, asked_at: datetime | None) -> Self:
+        """The same, with an end to its grace and the time of the last request."""
+        return replace(self, destroy_at=destroy_at, asked_at=asked_at)
 
 
 def desired_of(vm: VirtualMachine, observed: Observed) -> Desired:

@@ -91,6 +91,9 @@ def _stop(desired: Desired, observed: Observed, now: datetime) -> Plan:
     if desired.destroy_at is not None and now >= desired.destroy_at:
         return Plan((DestroyDomain(),))
     remaining = desired.destroy_at - now if desired.destroy_at is not None else POWER_BUTTON_INTERVAL
+    since = now - desired.asked_at if desired.asked_at is not None else POWER_BUTTON_INTERVAL
+    if since < POWER_BUTTON_INTERVAL:
+        return Plan(look_again_after=min(remaining, POWER_BUTTON_INTERVAL - since))
     wake: tuple[Step, ...] = (ResumeDomain(),) if observed.power is Power.PAUSED else ()
     return Plan((*wake, ShutdownDomain()), look_again_after=min(remaining, POWER_BUTTON_INTERVAL))
 

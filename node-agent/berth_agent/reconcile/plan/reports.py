@@ -78,7 +78,11 @@ def status_of(situation: Situation, now: datetime) -> dict[str, Any]:
         interfaces=tuple(_interface(nic) for nic in _in_order(desired.interface_names, observed.interfaces)),
         disks=tuple(
             DiskStatus(
-                name=disk.name, target=disk.target, capacity=from_bytes(disk.capacity), source=disk.path, digest=disk.digest
+                name=disk.name,
+                target=disk.target,
+                capacity=from_bytes(disk.capacity),
+                source=disk.path,
+                digest=disk.digest,
             )
             for disk in _in_order(desired.disk_names, observed.disks)
         ),

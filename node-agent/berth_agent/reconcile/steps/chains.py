@@ -1,8 +1,5 @@
 """The plugin chain of a network: its own, or that of a NetworkAttachmentDefinition."""
 
-import json
-from typing import Any
-
 from berth_agent.network.chains import Chain, parse_chain
 from berth_agent.network.errors import ChainInvalid
 from berth_api.client import Api, NotFound
@@ -19,31 +16,25 @@ async def chain_of(api: Api, network: VirtualNetwork) -> Chain:
 
     Raises:
         ChainInvalid: there is no such chain, or it is none.
+        PodNetworkUnsupported: it has a plugin that needs a Pod.
         ApiError: the NetworkAttachmentDefinition could not be read.
     """
     name = _PREFIX + network.metadata.name
     reference = network.spec.network_attachment_definition_ref
     if reference is not None:
-        return parse_chain({**await _config_of(api, reference), "name": name})
+        return parse_chain(await _config_of(api, reference), default_name=name)
     if network.spec.cni is None:
         raise ChainInvalid(f"VirtualNetwork {network.metadata.name} has neither cni nor a reference to one")
-    config = network.spec.cni.to_api()
-    return parse_chain({**config, "name": config.get("name") or name})
+    return parse_chain(network.spec.cni.to_api(), default_name=name)
 
 
-async def _config_of(api: Api, reference: NetworkAttachmentDefinitionReference) -> dict[str, Any]:
+async def _config_of(api: Api, reference: NetworkAttachmentDefinitionReference) -> str:
     where = f"NetworkAttachmentDefinition {reference.namespace}/{reference.name}"
     try:
         found = await api.get(NETWORK_ATTACHMENT_DEFINITION, reference.name, reference.namespace)
     except NotFound as error:
         raise ChainInvalid(f"there is no {where}") from error
-    text = found.get("spec", {}).get("config", "")
-    if not text:
+    config = found.get("spec", {}).get("config")
+    if not isinstance(config, str) or not config:
         raise ChainInvalid(f"{where} names a network on the node's disk: write its configuration into spec.config")
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ChainInvalid(f"{where} has a config that is not JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ChainInvalid(f"{where} has a config that is not a JSON object")
-    return config if "plugins" in config else {"cniVersion": config.get("cniVersion", "0.3.1"), "plugins": [config]}
+    return config

@@ -6,7 +6,7 @@ from berth_agent.network.attachments import AttachmentRequest
 from berth_agent.reconcile.plan.steps import AttachInterface, DetachInterface
 from berth_agent.reconcile.rounds import Round
 from berth_agent.reconcile.steps.chains import chain_of
-from berth_api.virtualmachines import ClaimedInterface, NetworkInterface
+from berth_api.virtualmachines import NetworkInterface
 from berth_api.virtualnetworks import Subnet, VirtualNetwork
 
 
@@ -47,4 +47,3 @@ async def _request(work: Round, nic: NetworkInterface, network: VirtualNetwork) 
 def _serves(subnet: Subnet, addresses: tuple[str, ...]) -> bool:
     network = ip_network(subnet.cidr)
     return any(ip_interface(address).ip in network for address in addresses)
-
