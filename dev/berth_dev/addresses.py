@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 
+from berth_dev.errors import DevError
+
 MAX_CLUSTERS = 64
 MAX_NODES = 99
 FIRST_SECOND_OCTET = 88
@@ -111,7 +113,7 @@ def free_index(taken: Iterable[int], networks_in_use: Iterable[IPv4Network], lin
         links: Names of the machine's links: those of a cluster whose state was deleted by hand are still there.
 
     Raises:
-        ValueError: All indexes are taken.
+        DevError: All indexes are taken.
     """
     used, networks, names = set(taken), list(networks_in_use), list(links)
     for index in range(MAX_CLUSTERS):
@@ -120,9 +122,7 @@ def free_index(taken: Iterable[int], networks_in_use: Iterable[IPv4Network], lin
             continue
         if not any(name.startswith(plan.link_prefix) for name in names):
             return index
-    raise ValueError(
-        f"all {MAX_CLUSTERS} address ranges from {AddressPlan(0).network} on are taken; take a cluster down"
-    )
+    raise DevError(f"all {MAX_CLUSTERS} address ranges from {AddressPlan(0).network} on are taken; take a cluster down")
 
 
 def parse_networks(routes: Iterable[str]) -> list[IPv4Network]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from berth_dev import kubeconfigs
+from berth_dev import kubeconfigs, nodefs
 from berth_dev.controlplane import answers
 from berth_dev.errors import CommandError
 from berth_dev.kube import Kubectl
@@ -77,7 +77,7 @@ def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
         "BERTH_AGENT_STATE_DIR": "/var/lib/berth",
         "BERTH_AGENT_CNI_BIN_DIRS": str(run.artifacts.cni),
         "BERTH_AGENT_ACCELERATOR": run.options.accelerator,
-        "BERTH_AGENT_IMAGE_FILE_DIR": "/var/lib/berth/import",
+        "BERTH_AGENT_IMAGE_FILE_DIR": nodefs.IMPORT_FOLDER,
         "BERTH_AGENT_IMAGE_DENIED_CIDRS": str(run.plan.network),
         "BERTH_AGENT_IMAGE_ALLOWED_CIDRS": f"{run.plan.image_server}/32",
         "BERTH_AGENT_LIVENESS": liveness,

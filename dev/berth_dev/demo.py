@@ -22,7 +22,7 @@ DOCUMENTATION_PREFIX = "192.0.2."
 NO_DIGEST = "0" * 64
 VM = "virtualmachines.berth.dev"
 _CONSOLE_FOLDER = "/var/lib/berth/consoles"
-_EXAMPLES = ("network.yaml", "image.yaml", "vms.yaml")
+EXAMPLES = ("network.yaml", "image.yaml", "vms.yaml")
 _GUESTS_TIMEOUT = 300.0
 _ANSWER_TIMEOUT = 60.0
 
@@ -58,7 +58,7 @@ def run(name: str, *, say: Say) -> None:
     """
     cluster = Cluster.up(name, Options(nodes=2), say=say, anew=True)
     say("applying examples/")
-    for file in _EXAMPLES:
+    for file in EXAMPLES:
         text = (startup.project_root() / "examples" / file).read_text(encoding="utf-8")
         cluster.kubectl("apply", "-f", "-", stdin=for_cluster(text, cluster))
     vms = watch_until_ready(cluster, say)

@@ -129,7 +129,7 @@ def agent_settings(node: str, accelerator: str, extra: Mapping[str, str]) -> dic
         "BERTH_AGENT_KUBECONFIG": _KUBECONFIG,
         "BERTH_AGENT_CNI_BIN_DIRS": _CNI,
         "BERTH_AGENT_ACCELERATOR": accelerator,
-        "BERTH_AGENT_IMAGE_FILE_DIR": "/var/lib/berth/import",
+        "BERTH_AGENT_IMAGE_FILE_DIR": nodefs.IMPORT_FOLDER,
         "BERTH_AGENT_LOG_FORMAT": "text",
         **extra,
     }

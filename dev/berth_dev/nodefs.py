@@ -14,6 +14,9 @@ from berth_dev.errors import DevError
 from berth_dev.images import IMAGE_HOST
 from berth_dev.runs import mount_source
 
+IMPORT_FOLDER = "/var/lib/berth/import"
+"""Where the agents look for images that a manifest names by file."""
+
 _HOST_VAR_LIB = "/run/host/var-lib"
 _HOST_CGROUP = "/run/host/cgroup"
 _OWN_FOLDERS = (
@@ -106,6 +109,7 @@ def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) 
     private = folder / "fs"
     for own in _OWN_FOLDERS:
         (private / own.removeprefix("/")).mkdir(parents=True, exist_ok=True)
+    (private / IMPORT_FOLDER.removeprefix("/")).mkdir()
     (private / "etc/hosts").write_text(hosts(plan, node, number), encoding="utf-8")
     libvirt = private / "etc/libvirt"
     host_uuid = uuid.uuid5(uuid.UUID(run_id), node)

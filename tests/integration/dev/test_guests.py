@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import io
+import json
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pycdlib
 import pytest
 
-from berth_dev import Cluster, Options
+from berth_dev import Cluster, Options, demo, startup
 from berth_dev.processes import poll_until
 
 pytestmark = pytest.mark.integration
@@ -87,3 +88,16 @@ def test_a_guest_on_a_node_answers_this_machine_and_goes_down_with_the_cluster(r
     cluster.down()
     assert not Path(f"/proc/{guest}/cmdline").exists() or Path(f"/proc/{guest}/cmdline").read_bytes() == b""
     assert not root.exists()
+
+
+def test_the_examples_fit_the_cluster_that_the_demo_makes(root: Path, bare: Options) -> None:
+    cluster = Cluster.up("examples", bare, root=root)
+    for file in demo.EXAMPLES:
+        text = (startup.project_root() / "examples" / file).read_text(encoding="utf-8")
+        cluster.kubectl("apply", "-f", "-", stdin=demo.for_cluster(text, cluster))
+    vms = json.loads(cluster.kubectl("get", demo.VM, "-o", "json"))["items"]
+    assert len([demo.view(vm) for vm in vms]) == 3
+    image = json.loads(cluster.kubectl("get", "clustervirtualmachineimages.berth.dev", "tiny", "-o", "json"))
+    assert image["spec"]["checksum"] == f"sha256:{cluster.images['tiny'].sha256}"
+    network = json.loads(cluster.kubectl("get", "virtualnetworks.berth.dev", "default", "-o", "json"))
+    assert network["spec"]["subnets"][0]["gateway"] == str(cluster.vm_gateway)

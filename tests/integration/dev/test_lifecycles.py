@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_dev import Cluster, DevError, Options, runs, states
+from berth_dev import Cluster, DevError, Options, PartFailedError, runs, states
 from berth_dev.processes import ProcessIdentity
 from berth_dev.teardown import take_down
 
@@ -147,3 +147,20 @@ def test_parts_stop_and_start_again_with_their_state(root: Path, bare: Options) 
     cluster.part("kube-apiserver").wait_ready()
     assert "kept" in cluster.kubectl("get", "namespace", "kept", "-o", "name")
     assert cluster.nodes[0].exec(["virsh", "-c", "qemu:///system", "version"]).returncode == 0
+
+
+def test_a_part_that_fails_is_named_with_its_own_words_and_all_but_the_logs_is_taken_down(root: Path) -> None:
+    options = Options(nodes=1, agent=False, operator_env={"BERTH_OPERATOR_LOG_LEVEL": "DEAFENING"})
+    with pytest.raises(PartFailedError, match="DEAFENING") as failed:
+        Cluster.up("c", options, root=root)
+    assert failed.value.part == "operator"
+    assert failed.value.log.read_text(encoding="utf-8") != ""
+    assert [path.name for path in (root / "c").iterdir()] == ["logs"]
+
+
+def test_a_cluster_made_anew_replaces_the_former_one(root: Path, bare: Options) -> None:
+    former = Cluster.up("c", bare, root=root)
+    cluster = Cluster.up("c", bare, root=root, anew=True)
+    assert cluster.run.run_id != former.run.run_id
+    assert _ready_nodes(cluster) == ["node-1"]
+    assert list(runs.find(former.run.run_id)) == []

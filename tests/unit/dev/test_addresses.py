@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_dev.addresses import MAX_CLUSTERS, MAX_NODES, AddressPlan, free_index, parse_networks
+from berth_dev.errors import DevError
 
 indexes = st.integers(0, MAX_CLUSTERS - 1)
 
@@ -43,7 +44,7 @@ def test_the_lowest_index_is_taken_that_nothing_uses() -> None:
 
 
 def test_a_network_that_covers_every_cluster_leaves_no_index() -> None:
-    with pytest.raises(ValueError, match="take a cluster down"):
+    with pytest.raises(DevError, match="take a cluster down"):
         free_index([], [IPv4Network("10.0.0.0/8")], [])
 
 
