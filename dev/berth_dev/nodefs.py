@@ -97,8 +97,8 @@ def hosts(plan: AddressPlan, node: str, number: int) -> str:
     )
 
 
-def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) -> Path:
-    """Lay out a node's own folders and configuration; returns the path of its fstab.
+def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) -> None:
+    """Lay out a node's own folders, its configuration, and the fstab of its mounts.
 
     Raises:
         DevError: libvirt's packages are not installed, so that there is nothing to mount over.
@@ -117,7 +117,5 @@ def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) 
     (libvirt / "qemu.conf").write_text(QEMU_CONF, encoding="utf-8")
     (libvirt / "virtlogd.conf").write_text(_VIRTLOGD_CONF, encoding="utf-8")
     (libvirt / "qemu").mkdir(exist_ok=True)
-    table = folder / "fstab"
     var_lib = [entry.name for entry in Path("/var/lib").iterdir() if entry.is_dir() and not entry.is_symlink()]
-    table.write_text(fstab(run_id, private, var_lib), encoding="utf-8")
-    return table
+    (folder / "fstab").write_text(fstab(run_id, private, var_lib), encoding="utf-8")

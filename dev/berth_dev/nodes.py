@@ -40,6 +40,11 @@ class NodeHandle:
         self.agent = Part(run, f"{self.name}.agent", lambda: self._agent(self))
 
     @property
+    def private(self) -> Path:
+        """What the node has of its own under /var and /etc, as the machine sees it."""
+        return self.folder / "fs"
+
+    @property
     def parts(self) -> list[Part]:
         """All that runs on the node by our doing, in the order in which it is started."""
         parts = [self.holder, self.virtlogd, self.libvirtd]
@@ -83,13 +88,17 @@ class NodeHandle:
         """Run a command on the node with this process's own terminal, without a deadline; returns its exit status."""
         return subprocess.run([*self.entering, *argv], check=False).returncode
 
+    def lay_out(self) -> None:
+        """Write the node's own files; nothing of it runs yet."""
+        nodefs.write(self.folder, self._run.run_id, self._run.plan, self.name, self.number)
+
     def make(self) -> None:
         """Make the namespaces, mounts and links of the node; nothing runs in it yet but the holder.
 
         Raises:
             DevError: Some step failed; what was made stays, for whoever takes the run down.
         """
-        table = nodefs.write(self.folder, self._run.run_id, self._run.plan, self.name, self.number)
+        table = self.folder / "fstab"
         self.holder.start()
         self._wait_for_namespaces()
         self.exec(["mount", "-a", "-T", str(table)])

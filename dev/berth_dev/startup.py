@@ -8,7 +8,19 @@ import os
 import shutil
 from pathlib import Path
 
-from berth_dev import berthparts, caches, controlplane, images, kube, links, nodes, states, teardown, tools
+from berth_dev import (
+    berthparts,
+    caches,
+    capabilities,
+    controlplane,
+    images,
+    kube,
+    links,
+    nodes,
+    states,
+    teardown,
+    tools,
+)
 from berth_dev.addresses import free_index, parse_networks
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
@@ -122,6 +134,8 @@ def _start_api(cluster: Cluster) -> None:
 def _make_nodes(cluster: Cluster, say: Say) -> None:
     for node in cluster.nodes:
         say(f"{node.name}: namespaces, links, libvirt")
+        node.lay_out()
+        capabilities.seed(node.private, caches.cache_root())
         node.make()
         node.virtlogd.start()
         node.libvirtd.start()
@@ -154,6 +168,7 @@ def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:
     for node in cluster.nodes:
         node.virtlogd.wait_ready()
         node.libvirtd.wait_ready(_SLOW_START)
+    capabilities.keep(cluster.nodes[0], caches.cache_root())
 
 
 def _start_berth(cluster: Cluster, say: Say) -> None:
