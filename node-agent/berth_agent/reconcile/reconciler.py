@@ -90,7 +90,10 @@ class Reconciler:
         claim = vm.status.claim
         if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
-        return self._holds.remaining(vm) or await self._round(vm)
+        try:
+            return self._holds.remaining(vm) or await self._round(vm)
+        except Interrupted:
+            return 0.0
 
     def outdated(self, owner: Owner) -> None:
         """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
@@ -111,13 +114,13 @@ class Reconciler:
         observed = await observe(self._tools, vm)
         desired = self._with_grace(vm, desired_of(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
-        work = Round.of_vm(vm, desired, observed, self._tools, self._report)
+        work = Round.of_vm(vm, desired, observed, self._tools, self.report)
         failure = await self._act(work, to_do.steps)
         if ShutdownDomain() in to_do.steps and failure is None:
             self._stops[vm.metadata.uid].asked_at = self._now()
         if to_do.steps:
             work.observed = await observe(self._tools, vm)
-        await self._report(work, failure)
+        await self.report(work, failure)
         if failure is not None:
             return self._holds.hold(vm, retryable=failure.retryable)
         self._holds.forget(vm.metadata.uid)
@@ -127,7 +130,7 @@ class Reconciler:
         """Take down what is left of a VM, once the API server itself says that it does not belong here."""
         if not await bound_elsewhere_or_gone(self._tools.api, node=self._tools.node_name, owner=owner):
             return _LOOK_AGAIN_AFTER_DOUBT
-        work = Round.of_nobody(owner, await observe_remains(self._tools, owner.uid), self._tools, self._report)
+        work = Round.of_nobody(owner, await observe_remains(self._tools, owner.uid), self._tools, self.report)
         failure = await self._act(work, plan(work.desired, work.observed, self._now()).steps)
         if failure is not None:
             raise RemainsError(failure)
@@ -189,7 +192,7 @@ class Reconciler:
         log.info("step done", **work.owner.fields, step=step.name, seconds=round(perf_counter() - begun, 3))
         return None
 
-    async def _report(self, work: Round, failure: Failure | None = None) -> None:
+    async def report(self, work: Round, failure: Failure | None = None) -> None:
         """Write the agent's part of the status, if it says anything new.
 
         Raises:

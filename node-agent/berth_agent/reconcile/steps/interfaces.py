@@ -3,10 +3,11 @@
 from ipaddress import ip_interface, ip_network
 
 from berth_agent.network.attachments import AttachmentRequest
+from berth_agent.network.chains import Chain
 from berth_agent.reconcile.plan.steps import AttachInterface, DetachInterface
 from berth_agent.reconcile.rounds import Round
 from berth_agent.reconcile.steps.chains import chain_of
-from berth_api.virtualmachines import NetworkInterface
+from berth_api.virtualmachines import ClaimedInterface, NetworkInterface
 from berth_api.virtualnetworks import Subnet, VirtualNetwork
 
 
@@ -27,15 +28,15 @@ async def _request(work: Round, nic: NetworkInterface, network: VirtualNetwork) 
     claimed = next((c for c in claim.interfaces if c.name == nic.name), None) if claim is not None else None
     addresses = claimed.ip_addresses if claimed is not None else ()
     subnets = [subnet for subnet in network.spec.subnets if _serves(subnet, addresses)]
+    chain = await chain_of(work.tools.api, network)
     return AttachmentRequest(
         owner_uid=work.owner.uid,
         namespace=work.owner.namespace,
         vm_name=work.owner.name,
         interface=nic.name,
         network_name=nic.network_name,
-        chain=await chain_of(work.tools.api, network),
-        mac_address=claimed.mac_address if claimed is not None else nic.mac_address,
-        mac_is_explicit=nic.mac_address is not None,
+        chain=chain,
+        mac_address=_mac(nic, claimed, chain),
         ip_addresses=addresses,
         gateway=next((subnet.gateway for subnet in subnets if subnet.gateway), None),
         dns_servers=tuple(server for subnet in subnets for server in subnet.dns_servers),
@@ -47,3 +48,10 @@ async def _request(work: Round, nic: NetworkInterface, network: VirtualNetwork) 
 def _serves(subnet: Subnet, addresses: tuple[str, ...]) -> bool:
     network = ip_network(subnet.cidr)
     return any(ip_interface(address).ip in network for address in addresses)
+
+
+def _mac(nic: NetworkInterface, claimed: ClaimedInterface | None, chain: Chain) -> str | None:
+    """The claim's MAC where the chain takes one; else only one that the user insists on, which then fails clearly."""
+    if claimed is None or (nic.mac_address is None and "mac" not in chain.capabilities):
+        return nic.mac_address
+    return claimed.mac_address
