@@ -57,9 +57,7 @@ class AgentWorld:
             facts=NodeFacts(CAPABILITIES, self.pools),
             hypervisor=self.hypervisor,
             attachments=self.attachments,
-            images=ImageCache(
-                self.directory / "images", destinations=DestinationPolicy.of(), clock=lambda: self.now.timestamp()
-            ),
+            images=ImageCache(self.directory / "images", destinations=DestinationPolicy.of(), clock=self.clock),
             disks=Disks(self.pools),
             seeds=Seeds(self.directory / "seeds"),
             consoles=consoles,
@@ -67,8 +65,11 @@ class AgentWorld:
             admissions=Admissions(),
         )
 
+    def clock(self) -> float:
+        return self.now.timestamp()
+
     def new_reconciler(self) -> Reconciler:
-        return Reconciler(self.tools, Holds(lambda: self.now.timestamp(), Random(1)), now=lambda: self.now)
+        return Reconciler(self.tools, Holds(self.clock, Random(1)), now=lambda: self.now)
 
     async def restart(self) -> None:
         """Kill the agent and start another: it lists everything and knows nothing else."""

@@ -1,4 +1,4 @@
-"""A VM's rounds on one node: from bound to running to gone, killed anywhere, refused, and never destroyed on a guess."""
+"""A VM's rounds on one node: from bound to running to gone, killed anywhere, refused, never destroyed on a guess."""
 
 import asyncio
 from dataclasses import replace
@@ -243,12 +243,17 @@ async def test_remains_of_which_only_the_uid_is_known_are_taken_down(node: Agent
 async def test_a_delete_interrupts_a_download(node: AgentWorld) -> None:
     body = vm_body(node.uid, disks=[{"name": "root", "size": "64Mi", "imageRef": {"name": "endless"}}])
     node.add(VIRTUAL_MACHINE, body)
-    server = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)
+    asked = asyncio.Event()
+
+    async def never_answer(*_: object) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     async with server:
         await _serve_endless(node, server.sockets[0].getsockname()[1])
         round_ = asyncio.create_task(node.reconcile())
-        while not node.status.get("conditions"):
-            await asyncio.sleep(0)
+        await asked.wait()
         delete(node)
         await node.load()
         node.reconciler.outdated(node.owner)
@@ -262,7 +267,7 @@ async def _serve_endless(node: AgentWorld, port: int) -> None:
     images = ImageCache(
         node.directory / "images",
         destinations=DestinationPolicy.of(allowed_cidrs=["127.0.0.0/8"]),
-        clock=lambda: node.now.timestamp(),
+        clock=node.clock,
     )
     await images.start()
     node.tools = replace(node.tools, images=images)
