@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.controllers.references import Unbindable
-from berth_operator.scheduling.addresses import AddressError, ExhaustedError, choose, plain
+from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Taken, choose, plain
 from berth_operator.scheduling.ledger import Address, Ledger
 from berth_operator.scheduling.macs import ATTEMPTS, generate
 
@@ -73,7 +73,7 @@ class Interfaces:
     ) -> tuple[str, ...]:
         name, subnets = network.metadata.name, network.spec.subnets
         own = {plain(text) for other in chosen if other.network_name == name for text in other.ip_addresses}
-        taken = _Taken(self._ledger.taken(name), own, self._own(vm, name))
+        taken = Taken(self._ledger.taken_numbers(name), frozenset(own), frozenset(self._own(vm, name)))
         if not nic.ip_addresses and before is not None and self._keeps(vm, before, network):
             return before.ip_addresses
         try:
@@ -100,7 +100,7 @@ class Interfaces:
         if before.network_name != name or len(before.ip_addresses) != len(network.spec.subnets):
             return False
         try:
-            same = choose(network.spec.subnets, tuple(str(plain(text)) for text in before.ip_addresses), (), name)
+            same = choose(network.spec.subnets, tuple(str(plain(text)) for text in before.ip_addresses), Taken(), name)
         except AddressError:
             return False
         uid = vm.metadata.uid
@@ -121,13 +121,3 @@ class Interfaces:
                 "give another in ipAddresses, or leave it out",
                 waits_for_room=True,
             )
-
-
-class _Taken:
-    """Addresses that may not be given: held by others, or by an earlier NIC of this VM."""
-
-    def __init__(self, held: Mapping[Address, object], own_nics: set[Address], own: set[Address]) -> None:
-        self._held, self._own_nics, self._own = held, own_nics, own
-
-    def __contains__(self, address: object) -> bool:
-        return address in self._own_nics or (address in self._held and address not in self._own)

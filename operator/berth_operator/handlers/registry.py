@@ -12,6 +12,7 @@ import kopf
 
 from berth_api.client import Connection
 from berth_operator.cluster import Cluster
+from berth_operator.handlers.storages import NoProgress, NothingStored
 from berth_operator.store import Collection
 
 _LIST_BACKOFFS = (0.2, 0.5, 1.0, 2.0, 3.0)
@@ -33,6 +34,8 @@ def build_settings(cluster: Cluster) -> kopf.OperatorSettings:
     """Settings of kopf: no peering, no Events, no giving up, and Leases of one namespace only."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NothingStored()
+    settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.networking.error_backoffs = Forever()

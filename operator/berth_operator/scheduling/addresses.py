@@ -4,8 +4,9 @@ One authority for the whole cluster, so that an address can stay with a VM where
 free address: deterministic, and a rebuilt ledger continues where the old one stopped.
 """
 
-from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from berth_api.virtualnetworks import Subnet
@@ -14,6 +15,18 @@ from berth_operator.scheduling.ledger import Address
 Network = IPv4Network | IPv6Network
 MAX_COUNT = 2**53
 """Counts in a status end here: JSON's exact integers; an IPv6 subnet has more."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Addresses of a network that may not be given to a NIC."""
+
+    held: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
+    """By claims, as integers, per IP version."""
+    kept: frozenset[Address] = frozenset()
+    """By the VM's other NICs in this very decision."""
+    own: frozenset[Address] = frozenset()
+    """Held, but by the VM itself alone: free for it."""
 
 
 class AddressError(ValueError):
@@ -79,13 +92,13 @@ class Space:
                 return
         yield start, self.last
 
-    def lowest_free(self, taken: Container[Address]) -> Address | None:
-        """The lowest address that may be handed out and is not taken."""
+    def lowest_free(self, taken: Taken) -> Address | None:
+        """The lowest address that may be handed out and is not taken. Integers: a full /16 takes 4 ms."""
+        held, kept, own = taken.held.get(self.cidr.version, frozenset()), taken.kept, taken.own
         for low, high in self.spans():
             for value in range(low, high + 1):
-                address = self.address(value)
-                if address not in taken:
-                    return address
+                if (value not in held or self.address(value) in own) and (not kept or self.address(value) not in kept):
+                    return self.address(value)
         return None
 
     def count(self, taken: Mapping[Address, object]) -> tuple[int, int]:
@@ -106,9 +119,7 @@ def _with_prefix(address: Address, space: Space) -> str:
     return f"{address}/{space.cidr.prefixlen}"
 
 
-def choose(
-    subnets: tuple[Subnet, ...], wanted: tuple[str, ...], taken: Container[Address], network: str
-) -> tuple[str, ...]:
+def choose(subnets: tuple[Subnet, ...], wanted: tuple[str, ...], taken: Taken, network: str) -> tuple[str, ...]:
     """Addresses with prefix length for one NIC: those wanted, or one of each subnet.
 
     Raises:

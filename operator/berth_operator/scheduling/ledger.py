@@ -7,6 +7,7 @@ from the API alone whenever leadership changes.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 from typing import TypeVar
@@ -70,6 +71,7 @@ class Ledger:
         self._confirmed: dict[str, str] = {}
         self._assumed: dict[str, str] = {}
         self._addresses: dict[str, dict[Address, set[_Key]]] = {}
+        self._numbers: dict[str, dict[int, set[int]]] = {}
         self._macs: dict[str, set[_Key]] = {}
         self._nodes = Nodes.of(())
         self._usage = Usage.none(self._nodes)
@@ -119,7 +121,7 @@ class Ledger:
     def rebuild(self, holdings: Iterable[Holding]) -> None:
         """Forget all, assumptions too, and count only these."""
         self._entries, self._confirmed, self._assumed = {}, {}, {}
-        self._addresses, self._macs = {}, {}
+        self._addresses, self._numbers, self._macs = {}, {}, {}
         self._usage = Usage.none(self._nodes)
         for holding in holdings:
             self.observe(holding.uid, holding)
@@ -127,6 +129,10 @@ class Ledger:
     def taken(self, network: str) -> Mapping[Address, object]:
         """Addresses of the network that are held."""
         return self._addresses.get(network, {})
+
+    def taken_numbers(self, network: str) -> Mapping[int, AbstractSet[int]]:
+        """The same as integers, per IP version."""
+        return self._numbers.get(network, {})
 
     def address_owner(self, network: str, address: Address, but: str) -> str | None:
         """The VM that holds an address, other than the VM with uid `but`."""
@@ -149,6 +155,7 @@ class Ledger:
             self._macs.setdefault(nic.mac_address, set()).add(key)
         for network, address in holding.addresses:
             self._addresses.setdefault(network, {}).setdefault(address, set()).add(key)
+            self._numbers.setdefault(network, {}).setdefault(address.version, set()).add(int(address))
 
     def _leave(self, uid: str, claim_id: str) -> bool:
         if claim_id in (self._confirmed.get(uid), self._assumed.get(uid)):
@@ -161,7 +168,10 @@ class Ledger:
         for nic in holding.interfaces:
             _discard(self._macs, nic.mac_address, key)
         for network, address in holding.addresses:
-            _discard(self._addresses.get(network, {}), address, key)
+            held = self._addresses.get(network, {})
+            _discard(held, address, key)
+            if address not in held:
+                self._numbers[network][address.version].discard(int(address))
         return True
 
     def _count(self, holding: Holding, sign: int) -> None:
