@@ -163,12 +163,15 @@ class FakeApi:
             metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
             self._insert(kind, key, {"metadata": metadata})
         live = self._existing(kind, name, namespace)
-        _check_preconditions(live, resource_version, body.get("metadata", {}).get("uid"))
+        uid = body.get("metadata", {}).get("uid")
+        _check_preconditions(live, resource_version, None if subresource else uid)
         changed = deepcopy(live)
         parts = ("status",) if subresource == "status" else tuple(part for part in body if part != "status")
         for part in {*parts, *self._parts_owned(key, field_manager, subresource)}:
             self._apply_part(key, field_manager, part, changed, body.get(part, {}))
-        return self._answer(self._store(key, changed), fault)
+        stored = self._store(key, changed)
+        _check_preconditions(stored, None, uid)
+        return self._answer(stored, fault)
 
     async def patch_json(
         self, kind: Kind, name: str, namespace: str, operations: Sequence[dict[str, Any]], *, subresource: str = ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from berth_api.client.credentials import Connection, Credentials
-from berth_api.client.errors import Gone, Unavailable
+from berth_api.client.errors import Conflict, Gone, Invalid, Unavailable
 from berth_api.client.ports import ObjectList
 from berth_api.client.transports import Transport
 from berth_api.kinds import Kind
@@ -106,13 +106,22 @@ class ApiClient:
         metadata = {**body.get("metadata", {}), "name": name}
         if resource_version is not None:
             metadata["resourceVersion"] = resource_version
-        return await self._transport.send(
-            "PATCH",
-            _object_path(kind, name, namespace, subresource),
-            query={"fieldManager": field_manager, "force": "true"},
-            body={**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata},
-            content_type=_APPLY,
-        )
+        uid = metadata.get("uid")
+        try:
+            applied = await self._transport.send(
+                "PATCH",
+                _object_path(kind, name, namespace, subresource),
+                query={"fieldManager": field_manager, "force": "true"},
+                body={**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata},
+                content_type=_APPLY,
+            )
+        except Invalid as error:
+            if uid is not None and "metadata.uid: Invalid value" in error.message:
+                raise Conflict(error.status, error.reason, error.message) from error
+            raise
+        if uid is not None and applied.get("metadata", {}).get("uid") != uid:
+            raise Conflict(409, "Conflict", f"{kind.kind} {name!r} is another one by now: its uid is no longer {uid}")
+        return applied
 
     async def patch_json(
         self, kind: Kind, name: str, namespace: str, operations: Sequence[dict[str, Any]], *, subresource: str = ""

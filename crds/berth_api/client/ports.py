@@ -46,8 +46,12 @@ class Api(Protocol):
         """Server-side apply, forced: `body` is everything that `field_manager` wants to own here.
 
         What this manager applied earlier and leaves out now is removed, unless another manager owns it too.
-        `apiVersion`, `kind` and `metadata.name` are filled in. A `metadata.uid` in the body, or `resource_version`,
-        are preconditions: `Conflict` where they do not hold.
+        `apiVersion`, `kind` and `metadata.name` are filled in.
+
+        `resource_version` is a precondition: `Conflict` where the object has another one, and nothing is written. So
+        is a `metadata.uid` in the body; but on /status the server does not look at it (seen in 1.36), and the same
+        `Conflict` comes only after the status of a namesake was written. What is written there must be harmless to
+        one: claims carry an id of their own.
         """
         ...
 
