@@ -1,0 +1,288 @@
+"""From a request to a tap with packets going through, and back to nothing.
+
+Races faced here: the agent is killed between any two steps (an entry in the cache comes before the first and goes
+after the last), a task is cancelled in the middle (clean-up is shielded), two tasks want the same NIC (a lock each),
+somebody deletes a link or a namespace (what is not whole is made anew around the tap, which a guest may have open).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+import structlog
+
+from berth_agent.network.attachments import Attachment, AttachmentRequest, AttachmentState
+from berth_agent.network.cache import AttachmentCache, CacheEntry
+from berth_agent.network.chains import Chain, Json, require_capabilities
+from berth_agent.network.conflicts import refuse_conflicts
+from berth_agent.network.datapaths import Datapaths, link_indexes
+from berth_agent.network.dhcp import DhcpServers
+from berth_agent.network.errors import NetworkError
+from berth_agent.network.iproute import Iproute
+from berth_agent.network.leases import lease_of
+from berth_agent.network.names import LinkNames
+from berth_agent.network.plugins import IFNAME, ExecutedPlugins
+from berth_agent.network.results import Interface, read_result
+from berth_agent.network.runtimes import ChainRuntime
+from berth_agent.network.sandboxes import Sandboxes
+from berth_agent.network.settings import NetworkLimits, NodePaths
+from berth_agent.network.shields import uninterrupted
+
+log = structlog.get_logger()
+
+
+class Attacher:
+    """Makes, observes and takes down the attachments of one node; implements `Attachments`.
+
+    Args:
+        paths: of the node.
+        limits: deadlines and the DHCP server.
+    """
+
+    def __init__(self, paths: NodePaths, limits: NetworkLimits | None = None) -> None:
+        limits = limits or NetworkLimits()
+        state = paths.state_dir / "network"
+        self._commands = Iproute(limits.command_deadline)
+        self._cache = AttachmentCache(state / "attachments")
+        self._sandboxes = Sandboxes(paths.netns_dir)
+        self._datapaths = Datapaths(self._commands)
+        self._dhcp = DhcpServers(state / "dhcp", self._sandboxes, self._commands, limits)
+        self._plugins = ExecutedPlugins(
+            paths.cni_bin_dirs, deadline=limits.plugin_deadline, attempts=limits.plugin_attempts
+        )
+        self._runtime = ChainRuntime(self._plugins, self._sandboxes)
+        self._writing = asyncio.Lock()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def attach(self, request: AttachmentRequest) -> Attachment:
+        """Return the intact attachment of the same request untouched, or make it.
+
+        One that only lost its DHCP server gets a new one; one that is broken, half done or of another request is taken
+        down, but for its tap, and made anew.
+
+        Raises:
+            NetworkError: why it could not be made; what was begun has been taken down, or will be by `detach`.
+        """
+        async with self._lock(request.owner_uid, request.interface):
+            entry = await asyncio.to_thread(self._cache.read, request.owner_uid, request.interface)
+            if entry is not None and entry.request == request and self._broken_path(entry) is None:
+                return await self._with_dhcp(entry)
+            require_capabilities(request.chain, _supplied(request))
+            self.check_chain(request.chain)
+            await asyncio.to_thread(self._refuse_conflicts, request)
+            if entry is not None:
+                log.info(
+                    "making attachment anew", vm=request.vm_name, namespace=request.namespace, why=self._why(entry)
+                )
+                await uninterrupted(self._take_down(entry, keep_tap=_can_keep_tap(entry, request)))
+            return await self._make(request)
+
+    async def detach(self, owner_uid: str, interface: str) -> None:
+        """Take down all there is, with what ADD was given; repeat it after an error, as often as it takes.
+
+        Raises:
+            NetworkError: what could not be released; the rest has been, and the record stays for the next attempt.
+        """
+        async with self._lock(owner_uid, interface):
+            entry = await asyncio.to_thread(self._cache.read, owner_uid, interface)
+            if entry is not None:
+                await uninterrupted(self._take_down(entry, keep_tap=False))
+
+    async def check(self, owner_uid: str, interface: str) -> None:
+        """Ask the plugins themselves whether an attachment is as they made it (CHECK).
+
+        Raises:
+            NetworkError: it is not.
+        """
+        async with self._lock(owner_uid, interface):
+            entry = await asyncio.to_thread(self._cache.read, owner_uid, interface)
+            if entry is None or entry.phase != "complete":
+                raise NetworkError(f"interface {interface!r} is not attached")
+            await self._runtime.check(entry)
+
+    async def observe(self, owner_uid: str | None = None) -> Mapping[str, tuple[AttachmentState, ...]]:
+        """Return what is there, by owner, without starting a process.
+
+        Args:
+            owner_uid: look at this one's attachments only.
+        """
+        return await asyncio.to_thread(self._observe, owner_uid)
+
+    async def owners(self) -> frozenset[str]:
+        """Return the owners of anything that is left here; nothing is made without an entry in the cache."""
+        entries = await asyncio.to_thread(lambda: list(self._cache.entries()))
+        return frozenset(entry.request.owner_uid for entry in entries)
+
+    def check_chain(self, chain: Chain) -> None:
+        """Look for every plugin of a chain.
+
+        Raises:
+            PluginNotFound: one is not there.
+        """
+        for kind in chain.plugin_types:
+            self._plugins.find(kind)
+
+    def _lock(self, owner_uid: str, interface: str) -> asyncio.Lock:
+        return self._locks.setdefault(LinkNames.of(owner_uid, interface).key, asyncio.Lock())
+
+    def _observe(self, owner_uid: str | None) -> Mapping[str, tuple[AttachmentState, ...]]:
+        links = link_indexes()
+        states: defaultdict[str, list[AttachmentState]] = defaultdict(list)
+        for entry in self._cache.entries():
+            request = entry.request
+            if owner_uid in {None, request.owner_uid}:
+                states[request.owner_uid].append(
+                    AttachmentState(
+                        owner_uid=request.owner_uid,
+                        namespace=request.namespace,
+                        vm_name=request.vm_name,
+                        interface=request.interface,
+                        network_name=request.network_name,
+                        attachment=entry.attachment,
+                        broken=self._broken_path(entry, links) or self._broken_dhcp(entry),
+                    )
+                )
+        return {uid: tuple(found) for uid, found in states.items()}
+
+    def _why(self, entry: CacheEntry) -> str:
+        return self._broken_path(entry) or "the request has changed"
+
+    def _broken_path(self, entry: CacheEntry, links: Mapping[str, int] | None = None) -> str | None:
+        links = link_indexes() if links is None else links
+        if entry.phase != "complete" or entry.links is None:
+            return "it was never completed" if entry.phase == "adding" else "its removal was not completed"
+        if links.get(entry.names.tap) != entry.links.tap:
+            return f"tap {entry.names.tap} is gone"
+        if links.get(entry.names.veth) != entry.links.veth:
+            return f"veth {entry.names.veth} is gone"
+        if not self._sandboxes.exists(entry.sandbox):
+            return f"network namespace {entry.sandbox} is gone"
+        return None
+
+    def _broken_dhcp(self, entry: CacheEntry) -> str | None:
+        if entry.attachment is None or lease_of(entry.attachment, entry.request.hostname) is None:
+            return None
+        return None if self._dhcp.runs(entry.container_id) else "its DHCP server is gone"
+
+    def _refuse_conflicts(self, request: AttachmentRequest) -> None:
+        refuse_conflicts(request, self._cache.entries())
+
+    async def _with_dhcp(self, entry: CacheEntry) -> Attachment:
+        assert entry.attachment is not None  # noqa: S101 - complete entries have one
+        if self._broken_dhcp(entry) is not None:
+            await self._serve_dhcp(entry, entry.attachment)
+        return entry.attachment
+
+    async def _serve_dhcp(self, entry: CacheEntry, attachment: Attachment) -> None:
+        lease = lease_of(attachment, entry.request.hostname)
+        if lease is not None:
+            await self._dhcp.start(entry.container_id, entry.sandbox, lease)
+
+    async def _make(self, request: AttachmentRequest) -> Attachment:
+        container_id = uuid.uuid4().hex
+        names = LinkNames.of(request.owner_uid, request.interface)
+        entry = CacheEntry(
+            phase="adding",
+            request=request,
+            container_id=container_id,
+            sandbox=names.sandbox(container_id),
+            capability_args=_supplied(request),
+        )
+        async with self._writing:
+            await asyncio.to_thread(self._refuse_conflicts, request)
+            await asyncio.to_thread(self._cache.write, entry)
+        try:
+            return await self._build(entry)
+        except BaseException:
+            await uninterrupted(self._give_up(entry))
+            raise
+
+    async def _build(self, entry: CacheEntry) -> Attachment:
+        request = entry.request
+        sandbox = self._sandboxes.path(entry.sandbox)
+        await self._sandboxes.ensure(entry.sandbox)
+        result = await self._runtime.add(entry)
+        entry = replace(entry, result=result)
+        await asyncio.to_thread(self._cache.write, entry)
+        links, routes = await self._commands.query([f"link show dev {IFNAME}", f"route show dev {IFNAME}"], sandbox)
+        interface = Interface.of(links, routes)
+        guest = read_result(request, result, interface)
+        attachment = Attachment(
+            interface=request.interface,
+            container_id=entry.container_id,
+            sandbox=entry.sandbox,
+            tap_device=entry.names.tap,
+            mac_address=guest.mac_address,
+            ip_addresses=guest.ip_addresses,
+            gateway=guest.gateway,
+            dns_servers=guest.dns_servers,
+            routes=guest.routes,
+            mtu=guest.mtu,
+            queues=request.queues,
+        )
+        host_links = await self._datapaths.build(
+            entry.names,
+            sandbox,
+            mtu=interface.mtu,
+            queues=request.queues,
+            answer_dhcp=lease_of(attachment, request.hostname) is not None,
+        )
+        await self._serve_dhcp(entry, attachment)
+        complete = replace(entry, phase="complete", attachment=attachment, links=host_links)
+        await asyncio.to_thread(self._cache.write, complete)
+        return attachment
+
+    async def _give_up(self, entry: CacheEntry) -> None:
+        """Clean up after a failure that is on its way up, without hiding it; the record brings anything left back."""
+        request = entry.request
+        try:
+            latest = await asyncio.to_thread(self._cache.read, request.owner_uid, request.interface)
+            await self._take_down(latest or entry, keep_tap=False)
+        except NetworkError as error:
+            log.warning(
+                "a failed attachment could not be taken down yet",
+                vm=request.vm_name,
+                namespace=request.namespace,
+                interface=request.interface,
+                reason=error.reason,
+                error=str(error),
+            )
+
+    async def _take_down(self, entry: CacheEntry, *, keep_tap: bool) -> None:
+        """Undo in reverse. DEL comes while the sandbox is there; without one, an empty one stands in for it.
+
+        Some plugins skip their IPAM when there is no namespace (plugins issue 1196), and leak the address.
+        """
+        if entry.phase != "removing":
+            entry = replace(entry, phase="removing")
+            await asyncio.to_thread(self._cache.write, entry)
+        await self._dhcp.stop(entry.container_id)
+        await self._datapaths.remove(entry.names, keep_tap=keep_tap)
+        await self._sandboxes.ensure(entry.sandbox)
+        await self._runtime.delete(entry)
+        await self._sandboxes.remove(entry.sandbox)
+        await asyncio.to_thread(self._cache.remove, entry)
+
+
+def _supplied(request: AttachmentRequest) -> Json:
+    supplied: dict[str, Any] = {}
+    if request.mac_address is not None:
+        supplied["mac"] = request.mac_address
+    if request.ip_addresses:
+        supplied["ips"] = list(request.ip_addresses)
+    return supplied
+
+
+def _can_keep_tap(entry: CacheEntry, request: AttachmentRequest) -> bool:
+    """Whether the tap that is there is ours, and of the kind that the request needs."""
+    return (
+        entry.links is not None
+        and link_indexes().get(entry.names.tap) == entry.links.tap
+        and entry.request.queues == request.queues
+    )
