@@ -64,6 +64,7 @@ class Operation:
         self.ledger = Ledger()
         backoff = Backoff(settings.backoff_first, settings.backoff_most)
         self.queue: WorkQueue[Task] = WorkQueue(backoff, random or Random())  # noqa: S311 - jitter, not secrecy
+        self.queue.close()
         self.events = Events(api, instance=settings.identity, now=now)
         self._waiting = WaitingRoom(lambda key: self.queue.add(Task(kinds.VIRTUAL_MACHINE.plural, *key)))
         self._inventory = Inventory(
@@ -74,7 +75,7 @@ class Operation:
             now=now,
             on_room=self._waiting.room,
         )
-        refusals = Refusals(settings.refusal_exclusion, clock)
+        self._refusals = refusals = Refusals(settings.refusal_exclusion, clock)
         binding = Binding(
             api,
             self.cluster,
@@ -95,12 +96,15 @@ class Operation:
 
     async def lead(self, leadership: Leadership) -> None:
         """Read everything anew, then work until cancelled."""
-        self.queue.clear()
-        await self._take_over(leadership)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
-            group.create_task(self._audit())
-            group.create_task(self.events.run())
+        self.queue.open()
+        try:
+            await self._take_over(leadership)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
+                group.create_task(self._audit())
+                group.create_task(self.events.run())
+        finally:
+            self.queue.close()
 
     async def _take_over(self, leadership: Leadership) -> None:
         """The ledger of a new leader comes from complete lists alone."""
@@ -192,6 +196,7 @@ class Operation:
         freed = self.ledger.observe(vm.metadata.uid, after)
         if change.new is None:
             freed = self.ledger.settle(vm.metadata.uid) or freed
+            self._refusals.forget(vm.metadata.uid)
         if freed:
             self._waiting.room()
         self._recount(before, after)

@@ -44,13 +44,14 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._wakeup = asyncio.Event()
+        self._open = True
 
     def __len__(self) -> int:
         return len(self._dirty)
 
     def add(self, key: K) -> None:
         """Work on the key as soon as a worker is free."""
-        if key in self._dirty:
+        if key in self._dirty or not self._open:
             return
         self._dirty.add(key)
         if key not in self._running:
@@ -59,6 +60,8 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, delay: float) -> None:
         """Work on the key after `delay` seconds, or earlier where it is already planned earlier."""
+        if not self._open:
+            return
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         when = loop.time() + delay
@@ -68,8 +71,16 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_at(when, self._fire, key)
 
-    def clear(self) -> None:
-        """Forget all keys and all failures. Only while nobody works."""
+    def open(self) -> None:
+        """Take keys from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Forget all keys and failures, and take no more. Only while nobody works.
+
+        Who only stands by would otherwise collect the keys of everything that ever was.
+        """
+        self._open = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()

@@ -81,7 +81,6 @@ class Machines:
             return None
         leadership.check()
         body = await finalizers.drop(self._api, vm)
-        self._refusals.forget(vm.metadata.uid)
         if body is None:
             return None
         if body["metadata"].get("finalizers"):

@@ -54,7 +54,7 @@ class NodeLabels:
 
     def __init__(self, api: Api, cluster: Cluster) -> None:
         self._api, self._cluster = api, cluster
-        self._applied: dict[str, dict[str, str]] = {}
+        self._applied: dict[str, tuple[str, dict[str, str]]] = {}
 
     async def reconcile(self, name: str, leadership: Leadership) -> None:
         """Apply the labels, if the Node's differ.
@@ -69,7 +69,7 @@ class NodeLabels:
             return
         wanted, present = labels_of(hypervisor) if hypervisor else {}, own_labels(node)
         if all(node.labels.get(key) == value for key, value in wanted.items()) and (
-            present.keys() <= wanted.keys() or self._applied.get(node.uid) == wanted
+            present.keys() <= wanted.keys() or self._applied.get(name) == (node.uid, wanted)
         ):
             return
         leadership.check()
@@ -78,5 +78,5 @@ class NodeLabels:
             written = await self._api.apply(kinds.NODE, name, "", body, field_manager=OPERATOR)
         except NotFound:
             return
-        self._applied[node.uid] = wanted
+        self._applied[name] = (node.uid, wanted)
         self._cluster.nodes.upsert(written)

@@ -26,7 +26,7 @@ from nacl.public import PrivateKey
 
 from berth_api import kinds
 from berth_api.client import ApiClient, ApiError, NotFound
-from berth_api.fields import AGENT, FINALIZER, SYSTEM_NAMESPACE
+from berth_api.fields import AGENT, FINALIZER, OPERATOR, SYSTEM_NAMESPACE
 from berth_api.kinds import Kind
 from berth_dev.caches import cache_root
 from berth_dev.tools import build_tools
@@ -40,6 +40,22 @@ CRD = Kind(
     group="apiextensions.k8s.io",
     version="v1",
 )
+TOKEN = Kind("TokenRequest", f"serviceaccounts/{OPERATOR}/token", namespaced=True, group="", version="v1")
+RBAC = {
+    "ServiceAccount": Kind("ServiceAccount", "serviceaccounts", namespaced=True, group="", version="v1"),
+    **{
+        kind: Kind(
+            kind, plural, namespaced=not kind.startswith("Cluster"), group="rbac.authorization.k8s.io", version="v1"
+        )
+        for kind, plural in (
+            ("ClusterRole", "clusterroles"),
+            ("ClusterRoleBinding", "clusterrolebindings"),
+            ("Role", "roles"),
+            ("RoleBinding", "rolebindings"),
+        )
+    },
+}
+USERS = ("admin", f"system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}")
 DIGEST = "sha256:" + "a" * 64
 CLEANED = (
     kinds.VIRTUAL_MACHINE,
@@ -73,6 +89,7 @@ class Server:
         self.binaries, self.folder, self.token = binaries, folder, secrets.token_hex(16)
         self.ports = free_ports(3)
         self.kubeconfig = folder / "kubeconfig"
+        self.operator_kubeconfig = folder / "operator.kubeconfig"
         self.audit = folder / "audit.log"
         self._etcd: subprocess.Popen[bytes] | None = None
         self._apiserver: subprocess.Popen[bytes] | None = None
@@ -105,19 +122,20 @@ class Server:
             "--log-level=error",
         )
         self.start_apiserver()
-        ca = folder / "certs" / "apiserver.crt"
-        self.kubeconfig.write_text(
-            yaml.safe_dump(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "test",
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-                    "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority": str(ca)}}],
-                    "users": [{"name": "admin", "user": {"token": self.token}}],
-                }
-            )
-        )
+        self.write_kubeconfig(self.kubeconfig, self.token)
+
+    def write_kubeconfig(self, path: Path, token: str) -> None:
+        """A kubeconfig for the holder of a token."""
+        cluster = {"server": self.url, "certificate-authority": str(self.folder / "certs" / "apiserver.crt")}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "user", "user": {"token": token}}],
+        }
+        path.write_text(yaml.safe_dump(content))
 
     def start_apiserver(self) -> None:
         folder = self.folder
@@ -157,9 +175,7 @@ class Server:
             log.seek(offset)
             content = log.read()
         events = [json.loads(line) for line in content.splitlines()]
-        ours = [
-            event for event in events if event["user"]["username"] == "admin" and "leases" not in event["requestURI"]
-        ]
+        ours = [event for event in events if event["user"]["username"] in USERS and "leases" not in event["requestURI"]]
         return ours, offset + len(content)
 
     def _spawn(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -302,7 +318,7 @@ class World:
         """Start an operator."""
         environment = {
             "PATH": os.environ["PATH"],
-            "BERTH_OPERATOR_KUBECONFIG": str(self.server.kubeconfig),
+            "BERTH_OPERATOR_KUBECONFIG": str(self.server.operator_kubeconfig),
             "BERTH_OPERATOR_LEASE_DURATION": "3",
             "BERTH_OPERATOR_LEASE_RENEW_DEADLINE": "2",
             "BERTH_OPERATOR_LEASE_RETRY": "0.5",
@@ -370,7 +386,7 @@ async def clean(api: ApiClient) -> None:
 
 
 async def install(server: Server) -> None:
-    """Berth's CRDs and its namespace."""
+    """Berth's CRDs, its namespace, and the operator's account with no more rights than in production."""
     async with await ApiClient.connect(server.kubeconfig, user_agent="test") as api:
         for path in sorted((PROJECT / "crds").glob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
@@ -378,6 +394,13 @@ async def install(server: Server) -> None:
                     await api.apply(CRD, document["metadata"]["name"], "", document, field_manager="test")
         await api.apply(NAMESPACE, SYSTEM_NAMESPACE, "", {}, field_manager="test")
         await api.apply(NAMESPACE, "default", "", {}, field_manager="test")
+        for document in yaml.safe_load_all((PROJECT / "charts" / "berth" / "files" / "rbac-operator.yaml").read_text()):
+            metadata = document["metadata"]
+            name, namespace = metadata["name"], metadata.get("namespace", "")
+            await api.apply(RBAC[document["kind"]], name, namespace, document, field_manager="test")
+        request = {"apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}}
+        answer = await api.create(TOKEN, request, SYSTEM_NAMESPACE)
+        server.write_kubeconfig(server.operator_kubeconfig, answer["status"]["token"])
 
         async def served() -> bool:
             try:

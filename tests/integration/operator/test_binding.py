@@ -46,6 +46,13 @@ async def test_a_vm_is_bound_by_one_write_in_a_few_milliseconds(world: World) ->
         assert [write["verb"] for write in about_vm] == ["patch"]
         assert managers(vm) == {OPERATOR: "Apply"}
 
+        async def told() -> bool:
+            events = (await world.api.list(kinds.EVENT, "default")).items
+            about = [event for event in events if event["regarding"]["name"] == "vm-7"]
+            return [(event["reason"], event["note"]) for event in about] == [("Scheduled", "bound to node node-1")]
+
+        await eventually(told, 5)
+
 
 async def test_an_agent_takes_the_phase_over_and_the_binding_stays_the_operators(world: World) -> None:
     await world.add_node("node-1")

@@ -406,6 +406,18 @@ async def test_nothing_is_decided_before_everything_was_read() -> None:
         assert world.vm("web").status.node_name == "node-1"
 
 
+async def test_who_only_stands_by_collects_no_work() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    for number in range(10):
+        world.add_vm(f"vm-{number}")
+    await world.settle()
+    assert len(world.operation.queue) == 0
+    assert world.api.writes == []
+    async with world.leading():
+        assert world.vm("vm-9").status.node_name == "node-1"
+
+
 async def test_the_audit_repairs_what_a_watch_missed() -> None:
     world = await furnished(audit_interval=300.0)
     world.add_node("node-1")

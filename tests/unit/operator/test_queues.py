@@ -141,7 +141,7 @@ async def test_work_may_ask_to_look_again_and_the_earliest_time_counts() -> None
     assert [round(when - at[0]) for when in at] == [0, 3, 5]
 
 
-async def test_a_cleared_queue_has_forgotten_everything() -> None:
+async def test_a_closed_queue_has_forgotten_everything_and_takes_nothing() -> None:
     one, done = queue(), []
 
     async def work(key: str) -> None:
@@ -149,7 +149,13 @@ async def test_a_cleared_queue_has_forgotten_everything() -> None:
 
     one.add("a")
     one.add_after("b", 1)
-    one.clear()
+    one.close()
+    one.add("c")
+    one.add_after("d", 1)
     await working(one, work, 5)
     assert not done
     assert not len(one)
+    one.open()
+    one.add("e")
+    await working(one, work, 5)
+    assert done == ["e"]
