@@ -23,7 +23,7 @@ _IN_FORCE_TIMEOUT = 30.0
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     """The API server, with everything of Berth's applied."""
     with running(tmp_path_factory.mktemp("api")) as ready:
-        ready.kubectl("apply", "--server-side", "-f", str(_CRDS))
+        ready.kubectl("apply", "-f", str(_CRDS))
         ready.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         ready.kubectl("apply", "-f", str(_STATIC / "namespace.yaml"))
         ready.kubectl("apply", "--recursive", "-f", str(_STATIC))

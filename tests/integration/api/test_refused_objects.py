@@ -344,3 +344,4 @@ async def test_a_bad_object_is_refused(api: ApiClient, kind: Kind, changes: dict
         await api.create(kind, body, "default" if kind.namespaced else "")
     assert message in refusal.value.message
     assert refusal.value.status == 422
+    assert "evaluating rule" not in refusal.value.message, "a rule failed instead of answering"
