@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from weakref import WeakValueDictionary
 
 import structlog
 
 from berth_agent.network.attachments import Attachment, AttachmentRequest, AttachmentState
 from berth_agent.network.cache import AttachmentCache, CacheEntry
+from berth_agent.network.capabilities import supplied, supplied_again
 from berth_agent.network.chains import Chain, Json, require_capabilities
 from berth_agent.network.conflicts import refuse_conflicts
 from berth_agent.network.datapaths import Datapaths, link_indexes
@@ -27,6 +26,7 @@ from berth_agent.network.errors import NetworkError
 from berth_agent.network.iproute import Iproute
 from berth_agent.network.leases import lease_of
 from berth_agent.network.names import LinkNames
+from berth_agent.network.observations import Observer
 from berth_agent.network.plugins import IFNAME, ExecutedPlugins
 from berth_agent.network.results import Interface, read_result
 from berth_agent.network.runtimes import ChainRuntime
@@ -51,12 +51,13 @@ class Attacher:
         self._commands = Iproute(limits.command_deadline)
         self._cache = AttachmentCache(state / "attachments")
         self._sandboxes = Sandboxes(paths.netns_dir)
-        self._datapaths = Datapaths(self._commands)
+        self._datapaths = Datapaths(self._commands, self._sandboxes)
         self._dhcp = DhcpServers(state / "dhcp", self._sandboxes, self._commands, limits)
         self._plugins = ExecutedPlugins(
             paths.cni_bin_dirs, deadline=limits.plugin_deadline, attempts=limits.plugin_attempts
         )
         self._runtime = ChainRuntime(self._plugins, self._sandboxes)
+        self._observer = Observer(self._cache, self._sandboxes, self._dhcp)
         self._writing = asyncio.Lock()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -71,17 +72,17 @@ class Attacher:
         """
         async with self._lock(request.owner_uid, request.interface):
             entry = await asyncio.to_thread(self._cache.read, request.owner_uid, request.interface)
-            if entry is not None and entry.request == request and self._broken_path(entry) is None:
+            if entry is not None and entry.request == request and self._observer.broken_path(entry) is None:
                 return await self._with_dhcp(entry)
-            require_capabilities(request.chain, _supplied(request))
+            require_capabilities(request.chain, supplied(request))
             self.check_chain(request.chain)
             await asyncio.to_thread(self._refuse_conflicts, request)
-            if entry is not None:
-                log.info(
-                    "making attachment anew", vm=request.vm_name, namespace=request.namespace, why=self._why(entry)
-                )
-                await uninterrupted(self._take_down(entry, keep_tap=_can_keep_tap(entry, request)))
-            return await self._make(request)
+            if entry is None:
+                return await self._make(request, supplied(request))
+            log.info("making attachment anew", vm=request.vm_name, namespace=request.namespace, why=self._why(entry))
+            kept_tap = entry.tap if _can_keep_tap(entry, request) else None
+            await uninterrupted(self._take_down(entry, keep_tap=kept_tap is not None))
+            return await self._make(request, supplied_again(request, entry), kept_tap)
 
     async def detach(self, owner_uid: str, interface: str) -> None:
         """Take down all there is, with what ADD was given; repeat it after an error, as often as it takes.
@@ -112,7 +113,7 @@ class Attacher:
         Args:
             owner_uid: look at this one's attachments only.
         """
-        return await asyncio.to_thread(self._observe, owner_uid)
+        return await asyncio.to_thread(self._observer.states, owner_uid)
 
     async def owners(self) -> frozenset[str]:
         """Return the owners of anything that is left here; nothing is made without an entry in the cache."""
@@ -131,51 +132,15 @@ class Attacher:
     def _lock(self, owner_uid: str, interface: str) -> asyncio.Lock:
         return self._locks.setdefault(LinkNames.of(owner_uid, interface).key, asyncio.Lock())
 
-    def _observe(self, owner_uid: str | None) -> Mapping[str, tuple[AttachmentState, ...]]:
-        links = link_indexes()
-        states: defaultdict[str, list[AttachmentState]] = defaultdict(list)
-        for entry in self._cache.entries():
-            request = entry.request
-            if owner_uid in {None, request.owner_uid}:
-                states[request.owner_uid].append(
-                    AttachmentState(
-                        owner_uid=request.owner_uid,
-                        namespace=request.namespace,
-                        vm_name=request.vm_name,
-                        interface=request.interface,
-                        network_name=request.network_name,
-                        attachment=entry.attachment,
-                        broken=self._broken_path(entry, links) or self._broken_dhcp(entry),
-                    )
-                )
-        return {uid: tuple(found) for uid, found in states.items()}
-
     def _why(self, entry: CacheEntry) -> str:
-        return self._broken_path(entry) or "the request has changed"
-
-    def _broken_path(self, entry: CacheEntry, links: Mapping[str, int] | None = None) -> str | None:
-        links = link_indexes() if links is None else links
-        if entry.phase != "complete" or entry.links is None:
-            return "it was never completed" if entry.phase == "adding" else "its removal was not completed"
-        if links.get(entry.names.tap) != entry.links.tap:
-            return f"tap {entry.names.tap} is gone"
-        if links.get(entry.names.veth) != entry.links.veth:
-            return f"veth {entry.names.veth} is gone"
-        if not self._sandboxes.exists(entry.sandbox):
-            return f"network namespace {entry.sandbox} is gone"
-        return None
-
-    def _broken_dhcp(self, entry: CacheEntry) -> str | None:
-        if entry.attachment is None or lease_of(entry.attachment, entry.request.hostname) is None:
-            return None
-        return None if self._dhcp.runs(entry.container_id) else "its DHCP server is gone"
+        return self._observer.broken_path(entry) or "the request has changed"
 
     def _refuse_conflicts(self, request: AttachmentRequest) -> None:
         refuse_conflicts(request, self._cache.entries())
 
     async def _with_dhcp(self, entry: CacheEntry) -> Attachment:
         assert entry.attachment is not None  # noqa: S101 - complete entries have one
-        if self._broken_dhcp(entry) is not None:
+        if self._observer.broken_dhcp(entry) is not None:
             await self._serve_dhcp(entry, entry.attachment)
         return entry.attachment
 
@@ -184,7 +149,7 @@ class Attacher:
         if lease is not None:
             await self._dhcp.start(entry.container_id, entry.sandbox, lease)
 
-    async def _make(self, request: AttachmentRequest) -> Attachment:
+    async def _make(self, request: AttachmentRequest, capability_args: Json, kept_tap: int | None = None) -> Attachment:
         container_id = uuid.uuid4().hex
         names = LinkNames.of(request.owner_uid, request.interface)
         entry = CacheEntry(
@@ -192,7 +157,8 @@ class Attacher:
             request=request,
             container_id=container_id,
             sandbox=names.sandbox(container_id),
-            capability_args=_supplied(request),
+            capability_args=capability_args,
+            kept_tap=kept_tap,
         )
         async with self._writing:
             await asyncio.to_thread(self._refuse_conflicts, request)
@@ -228,7 +194,7 @@ class Attacher:
         )
         host_links = await self._datapaths.build(
             entry.names,
-            sandbox,
+            entry.sandbox,
             mtu=interface.mtu,
             queues=request.queues,
             answer_dhcp=lease_of(attachment, request.hostname) is not None,
@@ -243,7 +209,7 @@ class Attacher:
         request = entry.request
         try:
             latest = await asyncio.to_thread(self._cache.read, request.owner_uid, request.interface)
-            await self._take_down(latest or entry, keep_tap=False)
+            await self._take_down(latest or entry, keep_tap=entry.kept_tap is not None)
         except NetworkError as error:
             log.warning(
                 "a failed attachment could not be taken down yet",
@@ -255,9 +221,10 @@ class Attacher:
             )
 
     async def _take_down(self, entry: CacheEntry, *, keep_tap: bool) -> None:
-        """Undo in reverse. DEL comes while the sandbox is there; without one, an empty one stands in for it.
+        """Undo in reverse; with a kept tap its record stays, too.
 
-        Some plugins skip their IPAM when there is no namespace (plugins issue 1196), and leak the address.
+        DEL comes while the sandbox is there; without one, an empty one stands in for it: some plugins skip their IPAM
+        when there is no namespace (plugins issue 1196), and leak the address.
         """
         if entry.phase != "removing":
             entry = replace(entry, phase="removing")
@@ -267,22 +234,14 @@ class Attacher:
         await self._sandboxes.ensure(entry.sandbox)
         await self._runtime.delete(entry)
         await self._sandboxes.remove(entry.sandbox)
-        await asyncio.to_thread(self._cache.remove, entry)
-
-
-def _supplied(request: AttachmentRequest) -> Json:
-    supplied: dict[str, Any] = {}
-    if request.mac_address is not None:
-        supplied["mac"] = request.mac_address
-    if request.ip_addresses:
-        supplied["ips"] = list(request.ip_addresses)
-    return supplied
+        if not keep_tap:
+            await asyncio.to_thread(self._cache.remove, entry)
 
 
 def _can_keep_tap(entry: CacheEntry, request: AttachmentRequest) -> bool:
     """Whether the tap that is there is ours, and of the kind that the request needs."""
     return (
-        entry.links is not None
-        and link_indexes().get(entry.names.tap) == entry.links.tap
+        entry.tap is not None
+        and link_indexes().get(entry.names.tap) == entry.tap
         and entry.request.queues == request.queues
     )

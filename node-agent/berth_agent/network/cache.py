@@ -36,7 +36,8 @@ class CacheEntry:
         capability_args: as ADD was given them.
         result: the last plugin's; None while ADD has not succeeded.
         attachment: what was produced; None until then.
-        links: identity of tap and veth.
+        links: identity of tap and veth; None until both are there.
+        kept_tap: interface index of a tap that an earlier incarnation made and a guest may have open.
     """
 
     format: Literal[1] = 1
@@ -48,6 +49,12 @@ class CacheEntry:
     result: Json | None = None
     attachment: Attachment | None = None
     links: HostLinks | None = None
+    kept_tap: int | None = None
+
+    @property
+    def tap(self) -> int | None:
+        """Interface index of the tap, where there has been one."""
+        return self.kept_tap if self.links is None else self.links.tap
 
     @property
     def names(self) -> LinkNames:

@@ -18,7 +18,7 @@ from berth_agent.network.errors import DatapathFailed
 from berth_agent.network.iproute import LinkCommands
 from berth_agent.network.names import GUEST_LINK, LinkNames
 from berth_agent.network.plugins import IFNAME
-from berth_agent.network.sandboxes import write_sysctls
+from berth_agent.network.sandboxes import Sandboxes, write_sysctls
 from berth_agent.network.taps import create_tap
 
 TX_QUEUE_LENGTH = 1000
@@ -56,7 +56,12 @@ def host_lines(names: LinkNames, mtu: int) -> list[str]:
 
 def sandbox_lines(mtu: int) -> list[str]:
     """Return the `ip` commands that bring the sandbox's side up."""
-    return ["link set lo up", f"link set {GUEST_LINK} addrgenmode none mtu {mtu} up"]
+    return [
+        "link set lo up",
+        f"link set {GUEST_LINK} addrgenmode none mtu {mtu} up",
+        # macvlan drops multicast that its own stack has not joined: the guest's IPv6 neighbour discovery.
+        f"link set {IFNAME} allmulticast on",
+    ]
 
 
 def redirect_lines(one: str, other: str, *, answer_dhcp: bool = False) -> list[str]:
@@ -82,12 +87,14 @@ class Datapaths:
 
     Args:
         commands: runs ip and tc.
+        sandboxes: where the far ends are.
     """
 
-    def __init__(self, commands: LinkCommands) -> None:
+    def __init__(self, commands: LinkCommands, sandboxes: Sandboxes) -> None:
         self._commands = commands
+        self._sandboxes = sandboxes
 
-    async def build(self, names: LinkNames, sandbox: Path, *, mtu: int, queues: int, answer_dhcp: bool) -> HostLinks:
+    async def build(self, names: LinkNames, sandbox: str, *, mtu: int, queues: int, answer_dhcp: bool) -> HostLinks:
         """Connect a sandbox whose `eth0` is there. A tap of that name is kept: a guest may have it open.
 
         Raises:
@@ -95,16 +102,15 @@ class Datapaths:
         """
         if names.tap not in link_indexes():
             await asyncio.to_thread(create_tap, names.tap, queues)
-        await self._commands.run("ip", veth_lines(names, sandbox, queues))
+        await self._commands.run("ip", veth_lines(names, self._sandboxes.path(sandbox), queues))
         await asyncio.to_thread(
             write_sysctls, {f"ipv6/conf/{link}/disable_ipv6": "1" for link in (names.tap, names.veth)}
         )
         await asyncio.gather(self._host(names, mtu), self._sandbox(sandbox, mtu, answer_dhcp=answer_dhcp))
         indexes = link_indexes()
-        try:
-            return HostLinks(tap=indexes[names.tap], veth=indexes[names.veth])
-        except KeyError as error:
-            raise DatapathFailed(f"link {error} vanished while it was configured") from error
+        if names.tap not in indexes or names.veth not in indexes:
+            raise DatapathFailed(f"link {names.tap} or {names.veth} vanished while it was configured")
+        return HostLinks(tap=indexes[names.tap], veth=indexes[names.veth])
 
     async def remove(self, names: LinkNames, *, keep_tap: bool) -> None:
         """Delete the veth pair, and the tap unless it is to be kept; what is gone already is fine."""
@@ -121,6 +127,8 @@ class Datapaths:
         await self._commands.run("ip", host_lines(names, mtu))
         await self._commands.run("tc", redirect_lines(names.veth, names.tap))
 
-    async def _sandbox(self, sandbox: Path, mtu: int, *, answer_dhcp: bool) -> None:
-        await self._commands.run("ip", sandbox_lines(mtu), sandbox)
-        await self._commands.run("tc", redirect_lines(GUEST_LINK, IFNAME, answer_dhcp=answer_dhcp), sandbox)
+    async def _sandbox(self, sandbox: str, mtu: int, *, answer_dhcp: bool) -> None:
+        path = self._sandboxes.path(sandbox)
+        await self._sandboxes.write_sysctls(sandbox, {f"ipv6/conf/{GUEST_LINK}/disable_ipv6": "1"})
+        await self._commands.run("ip", sandbox_lines(mtu), path)
+        await self._commands.run("tc", redirect_lines(GUEST_LINK, IFNAME, answer_dhcp=answer_dhcp), path)

@@ -57,10 +57,8 @@ class DhcpServers:
         """
         pid_file = self._pid_file(container_id)
         pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The guest's address is eth0's too: without accept_local its own requests would look like spoofed ones.
-        await self._sandboxes.write_sysctls(
-            sandbox, {f"ipv4/conf/{GUEST_LINK}/accept_local": "1", f"ipv6/conf/{GUEST_LINK}/disable_ipv6": "1"}
-        )
+        # The guest's address is eth0's too: without this its own requests would look like spoofed ones.
+        await self._sandboxes.write_sysctls(sandbox, {f"ipv4/conf/{GUEST_LINK}/accept_local": "1"})
         netns = self._sandboxes.path(sandbox)
         await self._commands.run(
             "ip",

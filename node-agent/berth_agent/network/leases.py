@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,10 @@ from berth_agent.network.names import GUEST_LINK
 
 SERVER_ADDRESS = "169.254.75.1"
 """The server's own, in the sandbox only: clients reach it by broadcast; no network of a guest has it."""
+
+
+_NOT_A_NAME = re.compile(r"^(ignore|infinite|deprecated|\d+[smhdw]?)$")
+"""Host names that dnsmasq takes for something else where a name may stand; cloud-init still sets them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ def dnsmasq_arguments(lease: Lease, pid_file: Path, user: str) -> list[str]:
     one of the server's, so it is declared as shared with its link.
     """
     network = lease.address.network
+    name = [] if _NOT_A_NAME.fullmatch(lease.hostname) else [lease.hostname]
     routers = [lease.gateway] if lease.gateway else []
     return [
         "--conf-file=/dev/null",
@@ -68,7 +74,7 @@ def dnsmasq_arguments(lease: Lease, pid_file: Path, user: str) -> list[str]:
         "--dhcp-broadcast",
         f"--shared-network={GUEST_LINK},{network.network_address}",
         f"--dhcp-range={network.network_address},static,{network.netmask},infinite",
-        f"--dhcp-host={lease.mac_address},{lease.address.ip},{lease.hostname},infinite",
+        f"--dhcp-host={','.join([lease.mac_address, str(lease.address.ip), *name, 'infinite'])}",
         _option(3, routers),
         _option(6, lease.dns_servers),
         _option(26, [str(lease.mtu)]),
