@@ -63,7 +63,7 @@ async def agents(agent_kubeconfigs: list[Path], api: ApiClient) -> AsyncIterator
             await client.close()
         for name in ("mine", "theirs", "nobodys"):
             await remove(api, VM, name)
-        for name in ("node-1", "node-2"):
+        for name in ("node-1", "node-2", "berth-operator"):
             await _forget(api, name)
 
 
@@ -113,6 +113,22 @@ def lease(name: str, namespace: str = SYSTEM_NAMESPACE) -> Attempt:
     """Create a Lease."""
     body = {"metadata": {"name": name}, "spec": {"holderIdentity": "x", "leaseDurationSeconds": 40}}
     return lambda client: client.create(kinds.LEASE, body, namespace)
+
+
+def lease_renewal(name: str) -> Attempt:
+    """Renew a Lease that is there."""
+
+    async def attempt(client: ApiClient) -> Any:
+        current = await client.get(kinds.LEASE, name, SYSTEM_NAMESPACE)
+        return await client.update(kinds.LEASE, name, SYSTEM_NAMESPACE, {**current, "spec": {"holderIdentity": "me"}})
+
+    return attempt
+
+
+def generated(kind: kinds.Kind, namespace: str = "") -> Attempt:
+    """Create an object under a name that the server makes up."""
+    body = {"metadata": {"generateName": "node-1"}, "spec": {}}
+    return lambda client: client.create(kind, body, namespace)
 
 
 def event(node: str, controller: str = "berth.dev/berth-agent") -> Attempt:
@@ -260,6 +276,10 @@ ATTEMPTS: tuple[tuple[str, Attempt, str], ...] = (
         "may write the Lease of its own node only: this is 'node-2', the agent is of 'node-1'",
     ),
     ("the operator's Lease", lease("berth-operator"), "may write the Lease of its own node only"),
+    ("renewing another node's Lease", lease_renewal("node-2"), "may write the Lease of its own node only"),
+    ("renewing the operator's Lease", lease_renewal("berth-operator"), "may write the Lease of its own node only"),
+    ("a Lease by a made-up name", generated(kinds.LEASE, SYSTEM_NAMESPACE), "may write the Lease of its own node only"),
+    ("a Hypervisor by a made-up name", generated(kinds.HYPERVISOR), "may write the Hypervisor of its own node only"),
     ("a Lease elsewhere", lease("node-1", "default"), NOT_ALLOWED),
     ("deleting its Lease", lambda client: client.delete(kinds.LEASE, "node-1", SYSTEM_NAMESPACE), NOT_ALLOWED),
     ("an Event of another node", event("node-2"), "reportingInstance 'node-1'"),
@@ -295,6 +315,8 @@ ATTEMPTS: tuple[tuple[str, Attempt, str], ...] = (
 @pytest.mark.parametrize(("attempt", "message"), [pytest.param(*case[1:], id=case[0]) for case in ATTEMPTS])
 async def test_an_agent_is_kept_from(agents: Agents, attempt: Attempt, message: str) -> None:
     await agents.admin.create(kinds.HYPERVISOR, {"metadata": {"name": "node-2"}, "spec": {}})
+    for name in ("node-2", "berth-operator"):
+        await lease(name)(agents.admin)
     before = await agents.admin.get(VM, "mine", "default")
     with pytest.raises(Forbidden) as refusal:
         await attempt(agents.first)
