@@ -117,10 +117,24 @@ class Node:
         """All QEMU processes of the node."""
         return [int(file.read_text()) for file in (self.path("/run/libvirt") / "qemu").glob("*.pid")]
 
+    def is_alive(self, pid: int) -> bool:
+        """Whether this is a QEMU process that runs."""
+        try:
+            return Path(f"/proc/{pid}/comm").read_text().startswith("qemu")
+        except FileNotFoundError:
+            return False
+
+    def small_file_system(self, mebibytes: int) -> Path:
+        """A folder of the node's that holds no more than this; what is in it is not seen from outside."""
+        folder = Path("/var/lib/libvirt/small")
+        self.run("mkdir", "-p", str(folder))
+        self.run("mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(folder))
+        return folder
+
     def stop(self) -> None:
         """End everything, guests included."""
         for pid in self.guest_pids() if (self.path("/run/libvirt") / "qemu").is_dir() else ():
-            if Path(f"/proc/{pid}/comm").exists() and "qemu" in Path(f"/proc/{pid}/comm").read_text():
+            if self.is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
         for daemon in (self._libvirtd, self._virtlogd, self._holder):
             if daemon is not None:

@@ -1,0 +1,194 @@
+"""A domain from its definition to its end, on a real libvirtd."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.integration.hypervisor.conftest import Vm, blank_disk
+from tests.integration.hypervisor.listeners import Heard
+from tests.integration.hypervisor.nodes import Node
+
+from berth_agent.domain.documents import build
+from berth_agent.domain.metadata import hardware_hash
+from berth_agent.domain.requests import DomainDisk
+from berth_agent.hypervisor.errors import DomainNotFound, OperationFailed, OperationInvalid
+from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
+from berth_agent.hypervisor.states import DomainEventKind, DomainOwner, DomainPower
+from berth_api.virtualmachines import CPU, Firmware
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervisor, heard: Heard, vm: Vm) -> None:
+    request = vm()
+    uid = request.uid
+
+    defined = await hypervisor.define(build(request))
+    assert (defined.power, defined.claim_id, defined.machine_type) == (DomainPower.SHUT_OFF, "c-1", "pc-q35-7.2")
+    assert defined.owner == DomainOwner("default", "a", uid)
+    assert [(disk.target, disk.source, disk.serial) for disk in defined.disks] == [
+        ("vda", request.disks[0].path, "root")
+    ]
+    assert defined.hardware == hardware_hash(request)
+
+    await hypervisor.start(uid)
+    running = await hypervisor.domain(uid)
+    assert running is not None
+    assert (running.power, running.power_reason) == (DomainPower.RUNNING, "Booted")
+    assert running.console.startswith("/dev/pts/")
+    assert running.started_at is not None
+    assert abs(datetime.now(UTC) - running.started_at) < timedelta(seconds=30)
+
+    await hypervisor.suspend(uid)
+    paused = await hypervisor.domain(uid)
+    assert paused is not None
+    assert (paused.power, paused.power_reason) == (DomainPower.PAUSED, "User")
+    await hypervisor.resume(uid)
+
+    await hypervisor.destroy(uid)
+    off = await hypervisor.domain(uid)
+    assert off is not None
+    assert (off.power, off.power_reason, off.failed, off.started_at) == (
+        DomainPower.SHUT_OFF,
+        "Destroyed",
+        False,
+        None,
+    )
+    await hypervisor.undefine(uid)
+    assert await hypervisor.domain(uid) is None
+    assert await hypervisor.domains() == ()
+
+    await heard.domain(DomainEventKind.UNDEFINED, uid)
+    by_chance = (DomainEventKind.AGENT_DISCONNECTED, DomainEventKind.SHUTTING_DOWN)
+    told = [kind for kind in heard.kinds() if kind not in by_chance]
+    assert told[0] is DomainEventKind.DEFINED
+    assert set(told[1:3]) == {DomainEventKind.RESUMED, DomainEventKind.STARTED}
+    assert told[3:] == [
+        DomainEventKind.SUSPENDED,
+        DomainEventKind.RESUMED,
+        DomainEventKind.STOPPED,
+        DomainEventKind.UNDEFINED,
+    ]
+
+
+async def test_every_step_can_be_repeated(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    for _ in range(2):
+        await hypervisor.define(build(request))
+    for step in (hypervisor.start, hypervisor.suspend, hypervisor.resume, hypervisor.destroy, hypervisor.undefine):
+        await step(request.uid)
+        await step(request.uid)
+
+
+async def test_a_guest_can_start_paused(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid, paused=True)
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert state.power is DomainPower.PAUSED
+    await hypervisor.resume(request.uid)
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert state.power is DomainPower.RUNNING
+
+
+async def test_an_active_domain_is_not_forgotten(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid)
+    with pytest.raises(OperationInvalid, match="destroy it first"):
+        await hypervisor.undefine(request.uid)
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert state.persistent
+
+
+async def test_what_is_not_active_cannot_be_paused(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    await hypervisor.define(build(request))
+    for step in (hypervisor.suspend, hypervisor.resume):
+        with pytest.raises(OperationInvalid):
+            await step(request.uid)
+    await hypervisor.shutdown(request.uid)
+
+
+async def test_a_running_guest_keeps_its_hardware_when_it_is_redefined(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    before = vm()
+    after = replace(before, cpu=CPU(cores=2), generation=2)
+    await hypervisor.define(build(before))
+    await hypervisor.start(before.uid)
+    assert (await hypervisor.define(build(after))).hardware == hardware_hash(before)
+    await hypervisor.destroy(before.uid)
+    state = await hypervisor.domain(before.uid)
+    assert state is not None
+    assert (state.generation, state.hardware) == (2, hardware_hash(after))
+
+
+async def test_a_vm_without_a_domain_has_nothing_to_start(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    uid = vm().uid
+    for step in (hypervisor.start, hypervisor.suspend, hypervisor.resume, hypervisor.shutdown, hypervisor.guest_ping):
+        with pytest.raises(DomainNotFound):
+            await step(uid)
+    await hypervisor.destroy(uid)
+    await hypervisor.undefine(uid)
+
+
+async def test_a_guest_whose_disk_is_missing_does_not_start(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm(disks=(DomainDisk(name="root", path="/nowhere/root.qcow2"),))
+    await hypervisor.define(build(request))
+    with pytest.raises(OperationFailed, match=r"/nowhere/root\.qcow2"):
+        await hypervisor.start(request.uid)
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert state.power is DomainPower.SHUT_OFF
+
+
+async def test_every_kind_of_disk_is_taken(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    root = request.disks[0]
+    folder = root.path.rpartition("/")[0]
+    more = tuple(
+        DomainDisk(name=bus, path=f"{folder}/{bus}.qcow2", bus=bus)
+        for bus in ("virtio", "scsi", "sata")
+    )
+    for disk in more:
+        blank_disk(Path(disk.path))
+    request = replace(request, disks=(root, *more))
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid)
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert [disk.target for disk in state.disks] == ["vda", "vdb", "sda", "sdb"]
+
+
+@pytest.mark.parametrize("secure_boot", [False, True])
+async def test_variables_of_an_efi_guest_go_with_its_domain(
+    hypervisor: LibvirtHypervisor, node: Node, vm: Vm, secure_boot: bool
+) -> None:
+    request = vm(firmware=Firmware(type="EFI", secure_boot=secure_boot), memory=128 * 1024 * 1024)
+    variables = node.path("/var/lib/libvirt") / "qemu/nvram" / f"{request.domain_name}_VARS.fd"
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid)
+    assert variables.is_file()
+    await hypervisor.destroy(request.uid)
+    await hypervisor.undefine(request.uid)
+    assert not variables.exists()
+
+
+async def test_another_uuid_is_taken_by_a_stopped_vm_and_not_by_a_running_one(
+    hypervisor: LibvirtHypervisor, vm: Vm
+) -> None:
+    request = vm()
+    other = replace(request, firmware=Firmware(uuid="11111111-2222-4333-8444-555555555555"))
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid)
+    with pytest.raises(OperationInvalid):
+        await hypervisor.define(build(other))
+    await hypervisor.destroy(request.uid)
+    await hypervisor.define(build(other))
+    state = await hypervisor.domain(request.uid)
+    assert state is not None
+    assert state.uuid == "11111111-2222-4333-8444-555555555555"
+    assert len(await hypervisor.domains()) == 1
