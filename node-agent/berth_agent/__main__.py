@@ -5,6 +5,8 @@ import sys
 import time
 from importlib.metadata import version
 from random import SystemRandom
+from socket import SOCK_STREAM
+from urllib.parse import urlsplit
 
 import kopf
 import structlog
@@ -14,7 +16,7 @@ from berth_agent.audits import Audit
 from berth_agent.cluster_view import ClusterView
 from berth_agent.handlers.hypervisor_events import follow
 from berth_agent.handlers.intake import NODE_REPORT, Intake
-from berth_agent.handlers.watches import build_registry, watch_settings
+from berth_agent.handlers.watches import build_registry, selectors
 from berth_agent.hypervisor.accelerators import choose_accelerator
 from berth_agent.hypervisor.errors import AcceleratorUnusable, HypervisorError
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
@@ -39,6 +41,7 @@ from berth_agent.storage.seeds import Seeds
 from berth_agent.storage.settings import DownloadLimits
 from berth_api import logs
 from berth_api.client import ApiClient, ApiError
+from berth_api.watching import WatchDied, supervise, watch_settings
 from berth_api.workqueues import Backoff, WorkQueue
 
 log = structlog.get_logger()
@@ -87,12 +90,13 @@ async def run(settings: AgentSettings) -> None:
                     "reports": reports.run(lambda _: reporter.report(), 1),
                     "hypervisor events": follow(hypervisor, intake),
                     "audit": audit.run(),
+                    "watches": supervise(),
                 }.items()
             ]
             reports.add(NODE_REPORT)
             await kopf.operator(
                 registry=build_registry(api, intake),
-                settings=watch_settings(settings.node_name),
+                settings=watch_settings(selectors(settings.node_name)),
                 clusterwide=True,
                 liveness_endpoint=settings.liveness,
             )
@@ -103,12 +107,11 @@ async def run(settings: AgentSettings) -> None:
 async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHypervisor) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
+    denied = (*settings.image_denied_cidrs, *await addresses_of((await api.connection()).server))
     pools = NodePools(hypervisor)
     images = ImageCache(
         state / "images",
-        destinations=DestinationPolicy.of(
-            denied_cidrs=settings.image_denied_cidrs, allowed_cidrs=settings.image_allowed_cidrs
-        ),
+        destinations=DestinationPolicy.of(denied_cidrs=denied, allowed_cidrs=settings.image_allowed_cidrs),
         clock=time.time,
         file_root=settings.image_file_dir,
         downloads=DownloadLimits(stall_seconds=settings.image_stall),
@@ -133,6 +136,13 @@ async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHyp
     )
 
 
+async def addresses_of(url: str) -> tuple[str, ...]:
+    """The addresses behind a URL: no image may come from the API server."""
+    parts = urlsplit(url)
+    found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 443, type=SOCK_STREAM)
+    return tuple(sorted({str(address[4][0]) for address in found}))
+
+
 async def _capabilities(hypervisor: LibvirtHypervisor) -> HostCapabilities:
     while True:
         try:
@@ -153,7 +163,7 @@ def main() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except* (ApiError, AcceleratorUnusable) as errors:
+    except* (ApiError, AcceleratorUnusable, WatchDied) as errors:
         sys.exit("cannot go on: " + "; ".join(str(error) for error in errors.exceptions))
 
 

@@ -11,17 +11,18 @@ import structlog
 
 from berth_agent.cluster_view import MODELS
 from berth_agent.handlers.intake import Intake
+from berth_agent.handlers.watches import selectors
 from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.reaping import find_remains
 from berth_agent.reconcile.rounds import Owner, Tools
 from berth_agent.storage.errors import StorageError
 from berth_api.client import ApiError
-from berth_api.kinds import HYPERVISOR, VIRTUAL_MACHINE, Kind
 from berth_api.workqueues import WorkQueue
 
 log = structlog.get_logger()
 
+AUDIT_ERRORS = (ApiError, HypervisorError, NetworkError, StorageError)
 _FIRST_ATTEMPTS_AFTER = 2.0
 """Seconds between attempts at the start, when nothing else can be done anyway."""
 
@@ -46,7 +47,7 @@ class Audit:
                 await self._tools.facts.pools.refresh(self._tools.view.pools())
                 self._tools.admissions.load(self._tools.view.vms())
                 await self._queue_remains()
-            except (ApiError, HypervisorError) as error:
+            except AUDIT_ERRORS as error:
                 log.warning("cannot start yet", reason=error.reason, error=str(error))
                 await asyncio.sleep(_FIRST_ATTEMPTS_AFTER)
             else:
@@ -60,22 +61,18 @@ class Audit:
                 await self._list_all()
                 await self._queue_remains()
                 await self._expire_images()
-            except (ApiError, HypervisorError, NetworkError, StorageError) as error:
+            except AUDIT_ERRORS as error:
                 log.warning("audit failed, nothing was changed", reason=error.reason, error=str(error))
 
     async def _list_all(self) -> None:
+        narrowed = selectors(self._tools.node_name)
         for kind in MODELS:
-            listed = await self._tools.api.list(kind, field_selector=self._selector(kind))
+            listed = await self._tools.api.list(kind, field_selector=narrowed.get(kind, ""))
             for body in listed.items:
                 self._intake.take(kind, None, body)
             present = {(body["metadata"].get("namespace", ""), body["metadata"]["name"]) for body in listed.items}
             for resource in self._tools.view.missing_from(kind, present, as_of=listed.resource_version):
                 self._intake.take(kind, "DELETED", resource.to_api())
-
-    def _selector(self, kind: Kind) -> str:
-        if kind is VIRTUAL_MACHINE:
-            return f"status.nodeName={self._tools.node_name}"
-        return f"metadata.name={self._tools.node_name}" if kind is HYPERVISOR else ""
 
     async def _queue_remains(self) -> None:
         for owner in await find_remains(self._tools):

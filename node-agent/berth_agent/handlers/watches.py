@@ -1,8 +1,4 @@
-"""The watches, as kopf keeps them: which kinds, with which server-side selectors, and where their events go.
-
-kopf re-lists after a 410 Gone without telling of objects that vanished meanwhile; the audit finds those. Only
-`on.event` is used: every other handler would add finalizers and annotations of kopf's own, which an agent may not.
-"""
+"""The watches: which kinds, with which server-side selectors, and where their events go."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -12,6 +8,7 @@ import kopf
 from berth_agent.handlers.intake import REFERENCES, Intake
 from berth_api.client import ApiClient
 from berth_api.kinds import HYPERVISOR, VIRTUAL_MACHINE, Kind
+from berth_api.watching import connection_info
 
 
 def build_registry(api: ApiClient, intake: Intake) -> kopf.OperatorRegistry:
@@ -20,32 +17,16 @@ def build_registry(api: ApiClient, intake: Intake) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
-        connection = await api.connection()
-        return kopf.ConnectionInfo(
-            server=connection.server,
-            ca_path=connection.ca_path,
-            insecure=connection.insecure,
-            scheme="Bearer" if connection.token else None,
-            token=connection.token,
-            certificate_path=connection.certificate_path,
-            private_key_path=connection.private_key_path,
-        )
+        return connection_info(await api.connection())
 
     for kind in (VIRTUAL_MACHINE, HYPERVISOR, *REFERENCES):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(_taker(kind, intake))
     return registry
 
 
-def watch_settings(node_name: str) -> kopf.OperatorSettings:
-    """Only what is bound to this node, and the node's own Hypervisor; no events, no peering."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.peering.standalone = True
-    settings.watching.field_selectors[VIRTUAL_MACHINE.group, VIRTUAL_MACHINE.plural] = f"status.nodeName={node_name}"
-    settings.watching.field_selectors[HYPERVISOR.group, HYPERVISOR.plural] = f"metadata.name={node_name}"
-    settings.watching.connect_timeout = 10
-    settings.networking.request_timeout = 60
-    return settings
+def selectors(node_name: str) -> dict[Kind, str]:
+    """Only what is bound to this node, and the node's own Hypervisor."""
+    return {VIRTUAL_MACHINE: f"status.nodeName={node_name}", HYPERVISOR: f"metadata.name={node_name}"}
 
 
 def _taker(kind: Kind, intake: Intake) -> Callable[..., Awaitable[None]]:
