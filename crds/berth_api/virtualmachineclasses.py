@@ -2,9 +2,9 @@
 
 from pydantic import Field
 
+from berth_api.hardware import CPU, Memory
 from berth_api.markers import Cel
 from berth_api.objects import Model, Resource
-from berth_api.virtualmachines import CPU, Memory
 
 
 class VirtualMachineClassSpec(Model):

@@ -1,0 +1,62 @@
+"""What a VirtualMachine and a VirtualMachineClass both say of the guest: how much CPU and memory it gets."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from berth_api.markers import Cel, InWords, ServerDefault
+from berth_api.objects import Model
+from berth_api.quantities import Quantity, at_least, at_most
+
+
+class CPU(Model):
+    """Virtual CPU topology: sockets times cores times threads are the vCPUs."""
+
+    cores: Annotated[int, Field(ge=1, le=512), ServerDefault(1)] = 1
+    sockets: Annotated[int, Field(ge=1, le=64), ServerDefault(1)] = 1
+    threads: Annotated[int, Field(ge=1, le=8), ServerDefault(1)] = 1
+    max_sockets: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Sockets up to which a running guest can be given more CPU."""
+    model: (
+        Annotated[
+            str,
+            Field(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$"),
+            InWords("must be the name of a CPU model, such as host-model"),
+        ]
+        | None
+    ) = None
+    """host-model, host-passthrough, maximum, or a model's name as libvirt knows it.
+    Left out: the best that the node's accelerator has."""
+
+    rules = (
+        Cel("!has(self.maxSockets) || self.maxSockets >= self.sockets", "maxSockets must be at least sockets"),
+        Cel("self.cores * self.sockets * self.threads <= 512", "cores * sockets * threads must be at most 512"),
+    )
+
+    @property
+    def count(self) -> int:
+        """Virtual CPUs of the guest."""
+        return self.cores * self.sockets * self.threads
+
+
+class Memory(Model):
+    """Memory of the guest."""
+
+    size: Quantity
+    """What the guest boots with, for example 2Gi."""
+    max_size: Quantity | None = None
+    """Size up to which a running guest can be given more memory."""
+
+    rules = (
+        Cel(at_least("self.size", "quantity('16Mi')"), "memory size must be at least 16Mi"),
+        Cel(at_most("self.size", "quantity('64Ti')"), "memory size must be at most 64Ti"),
+        Cel(
+            "!has(self.maxSize) || !isQuantity(string(self.size)) || "
+            + at_least("self.maxSize", "quantity(string(self.size))"),
+            "memory maxSize must be at least size",
+        ),
+        Cel(
+            "!has(self.maxSize) || " + at_most("self.maxSize", "quantity('64Ti')"),
+            "memory maxSize must be at most 64Ti",
+        ),
+    )
