@@ -64,8 +64,11 @@ if [ -z "$python" ]; then
   fi
 fi
 
-# The stamp says what the environment was made from; the version of the interpreter is part of it.
-want=$({ cat requirements.lock pyproject.toml; "$python" -V; } | sha256sum | cut -d' ' -f1)
+# The stamp says what the environment was made from: the lock, the interpreter, and of pyproject.toml what is installed.
+installed_part='import json, sys, tomllib
+data = tomllib.load(open("pyproject.toml", "rb"))
+print(sys.version, json.dumps([data["project"], data["build-system"], data["tool"]["hatch"]], sort_keys=True))'
+want=$({ cat requirements.lock; "$python" -c "$installed_part"; } | sha256sum | cut -d' ' -f1)
 stamp=.venv/berth-stamp
 exec 9< requirements.lock
 flock 9
