@@ -119,7 +119,7 @@ def _disk(uid: str, disk: DomainDisk, target: str, order: int | None) -> DiskEle
         source=Source(file=disk.path),
         target=Target(dev=target, bus=disk.bus),
         serial=serial(disk.name),
-        wwn=None if disk.bus == "virtio" else world_wide_name(uid, disk.name),
+        wwn=world_wide_name(uid, disk.name) if disk.bus == "scsi" else None,
         boot=None if order is None else Boot(order=order),
     )
 

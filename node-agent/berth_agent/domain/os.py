@@ -33,12 +33,6 @@ class FirmwareFeatures(Element, tag="firmware"):
     features: tuple[FirmwareFeature, ...]
 
 
-class Loader(Element, tag="loader"):
-    """Whether the variables are kept from the guest's own writes: secure boot needs it."""
-
-    secure: YesNo = attr()
-
-
 class BootMenu(Element, tag="bootmenu"):
     """No menu: it would cost time, and nobody sits at the console."""
 
@@ -51,7 +45,6 @@ class Os(Element, tag="os"):
     firmware: Literal["efi"] | None = attr(default=None)
     type: Type
     features: FirmwareFeatures | None = None
-    loader: Loader | None = None
     kernel: str | None = element(tag="kernel", default=None)
     initrd: str | None = element(tag="initrd", default=None)
     command_line: str | None = element(tag="cmdline", default=None)
@@ -71,7 +64,6 @@ def os_element(request: DomainRequest) -> Os:
             firmware="efi",
             type=machine,
             features=FirmwareFeatures(features=features),
-            loader=Loader(secure=secure),
         )
     kernel = request.kernel
     if kernel is None:

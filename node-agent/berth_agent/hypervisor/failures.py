@@ -21,6 +21,7 @@ _BY_CODE: dict[int, type[errors.HypervisorError]] = {
     libvirt.VIR_ERR_XML_DETAIL: errors.DomainRejected,
     libvirt.VIR_ERR_XML_INVALID_SCHEMA: errors.DomainRejected,
     libvirt.VIR_ERR_CONFIG_UNSUPPORTED: errors.DomainRejected,
+    libvirt.VIR_ERR_CPU_INCOMPATIBLE: errors.DomainRejected,
     libvirt.VIR_ERR_INVALID_ARG: errors.DomainRejected,
     libvirt.VIR_ERR_OPERATION_INVALID: errors.OperationInvalid,
     libvirt.VIR_ERR_AGENT_UNRESPONSIVE: errors.GuestAgentUnavailable,

@@ -149,10 +149,7 @@ async def test_every_kind_of_disk_is_taken(hypervisor: LibvirtHypervisor, vm: Vm
     request = vm()
     root = request.disks[0]
     folder = root.path.rpartition("/")[0]
-    more = tuple(
-        DomainDisk(name=bus, path=f"{folder}/{bus}.qcow2", bus=bus)
-        for bus in ("virtio", "scsi", "sata")
-    )
+    more = tuple(DomainDisk(name=bus, path=f"{folder}/{bus}.qcow2", bus=bus) for bus in ("virtio", "scsi", "sata"))
     for disk in more:
         blank_disk(Path(disk.path))
     request = replace(request, disks=(root, *more))
