@@ -13,6 +13,8 @@ from berth_api.client import Conflict, DeadlineExceeded, Forbidden, Unavailable
 from berth_api.fields import FINALIZER
 from berth_api.overhead import memory_overhead
 from berth_api.quantities import to_bytes
+from berth_operator.controllers import finalizers
+from berth_operator.scheduling.macs import generate
 
 pytestmark = pytest.mark.looptime
 MIB = 1024**2
@@ -221,6 +223,7 @@ async def test_a_freed_claim_makes_room() -> None:
 
 async def test_two_vms_that_are_created_at_once_never_share_an_address_or_overfill_a_node() -> None:
     world = await furnished()
+    world.api.latency = 0.1
     world.add_node("node-1", memory="2Gi")
     for number in range(30):
         world.add_vm(f"vm-{number}")
@@ -255,6 +258,63 @@ async def test_a_lost_race_is_decided_again_on_the_new_state() -> None:
     async with world.leading():
         assert world.vm("web").status.node_name == "node-1"
         assert len(world.operation.ledger) == 1
+
+
+async def test_a_decision_on_a_state_that_is_no_longer_true_is_never_written() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    async with world.leading():
+        world.add_vm("web")
+        stale = world.api.peek(kinds.VIRTUAL_MACHINE, "web", "default")
+        assert stale is not None
+        operations = [{"op": "replace", "path": "/spec/runStrategy", "value": "Halted"}]
+        await world.api.patch_json(kinds.VIRTUAL_MACHINE, "web", "default", operations)
+        world.operation.cluster.machines.upsert(stale)
+        await asyncio.sleep(5)
+        assert world.vm("web").status.claim is None
+        assert len(world.operation.ledger) == 0
+        await world.settle(30)
+        assert world.why("web")[0] == "Halted"
+
+
+async def test_the_transition_time_moves_only_with_the_status() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web", networks=nic(networkName="wan"))
+    async with world.leading():
+        first = world.vm("web").status.condition("Scheduled")
+        await asyncio.sleep(10)
+        world.add_vm("huge", memory={"size": "1Ti"})
+        operations = [{"op": "replace", "path": "/spec/networks/0/networkName", "value": "man"}]
+        await world.api.patch_json(kinds.VIRTUAL_MACHINE, "web", "default", operations)
+        await world.settle()
+        second = world.vm("web").status.condition("Scheduled")
+        assert first is not None
+        assert second is not None
+        assert second.message != first.message
+        assert second.last_transition_time == first.last_transition_time
+        operations[0]["value"] = "lan"
+        await world.api.patch_json(kinds.VIRTUAL_MACHINE, "web", "default", operations)
+        await world.settle()
+        third = world.vm("web").status.condition("Scheduled")
+        assert third is not None
+        assert third.last_transition_time > second.last_transition_time
+
+
+async def test_generated_macs_avoid_those_that_the_user_gave_to_another_interface() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    body = vm_body("web")
+    body["metadata"]["uid"] = "11111111-1111-4111-8111-111111111111"
+    clash = generate("02:be", body["metadata"]["uid"], "auto", 0)
+    body["spec"]["networks"] = [*nic(name="auto"), *nic(name="fixed", macAddress=clash)]
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+    async with world.leading():
+        claim = world.vm("web").status.claim
+        assert claim is not None
+        macs = {one.name: one.mac_address for one in claim.interfaces}
+        assert macs["fixed"] == clash
+        assert macs["auto"] != clash
 
 
 async def test_a_refused_write_gives_back_what_was_claimed_for_it() -> None:
@@ -394,6 +454,34 @@ async def test_a_new_leader_has_the_same_ledger_and_gives_no_address_twice() -> 
         assert len(set(addresses)) == len(addresses) == 6
 
 
+async def test_a_new_term_of_the_same_process_starts_from_what_the_server_shows() -> None:
+    world = await furnished()
+    world.add_node("node-1")
+    world.add_vm("web")
+    world.api.fail(Unavailable(0, "", "connection reset"), verb="apply", kind=kinds.VIRTUAL_MACHINE)
+    world.api.fail(Unavailable(0, "", "away"), verb="get", kind=kinds.VIRTUAL_MACHINE, times=1000)
+    async with world.leading():
+        assert len(world.operation.ledger) == 1
+        assert world.vm("web").status.node_name is None
+    async with world.leading():
+        assert world.vm("web").status.node_name == "node-1"
+        assert len(world.operation.ledger) == 1
+
+
+async def test_the_finalizer_is_dropped_only_from_the_state_that_was_looked_at() -> None:
+    world = await furnished()
+    body = vm_body("web")
+    body["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+    seen = world.vm("web")
+    await world.agent("web", phase="Running")
+    with pytest.raises(Conflict):
+        await finalizers.drop(world.api, seen)
+    assert world.vm("web").metadata.finalizers == (FINALIZER,)
+    await finalizers.drop(world.api, world.vm("web"))
+    assert world.api.peek(kinds.VIRTUAL_MACHINE, "web", "default") is None
+
+
 async def test_nothing_is_decided_before_everything_was_read() -> None:
     world = await furnished()
     world.add_node("node-1")
@@ -409,13 +497,13 @@ async def test_nothing_is_decided_before_everything_was_read() -> None:
 async def test_who_only_stands_by_collects_no_work() -> None:
     world = await furnished()
     world.add_node("node-1")
-    for number in range(10):
+    for number in range(5):
         world.add_vm(f"vm-{number}")
     await world.settle()
     assert len(world.operation.queue) == 0
     assert world.api.writes == []
     async with world.leading():
-        assert world.vm("vm-9").status.node_name == "node-1"
+        assert world.vm("vm-4").status.node_name == "node-1"
 
 
 async def test_the_audit_repairs_what_a_watch_missed() -> None:

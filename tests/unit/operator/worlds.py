@@ -90,11 +90,21 @@ def hypervisor_status(memory: str = "4Gi", cpu: str = "4", **more: Any) -> dict[
     }
 
 
+class SlowApi(FakeApi):
+    """An API server that takes its time over a write, so that decisions overlap."""
+
+    latency = 0.0
+
+    async def apply(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await asyncio.sleep(self.latency)
+        return await super().apply(*args, **options)
+
+
 class World:
     """A cluster in memory and the operation that leads it. Time is the event loop's."""
 
     def __init__(self, **settings: Any) -> None:
-        self.api = FakeApi()
+        self.api = SlowApi()
         self.loop = asyncio.get_running_loop()
         self.began = self.loop.time()
         self.settings = Settings(identity="test", **settings)
