@@ -85,6 +85,10 @@ class ClusterView:
         if known is not None and known.metadata.uid == metadata.get("uid", ""):
             del self._objects[kind][key]
 
+    def find(self, kind: Kind, namespace: str, name: str) -> Resource | None:
+        """The object of this name, as far as is known."""
+        return self._objects[kind].get((namespace, name))
+
     def missing_from(self, kind: Kind, present: set[tuple[str, str]], *, as_of: str) -> tuple[Resource, ...]:
         """Objects that a complete list of version `as_of` does not hold, and that are not newer than the list."""
         version = int(as_of) if as_of.isdigit() else 0

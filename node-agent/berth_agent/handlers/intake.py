@@ -51,16 +51,16 @@ class Intake:
 
     def take(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """One event of a watch; `event` is None for an object of the initial list."""
+        owner = _owner(body)
+        before = self._view.find(kind, owner.namespace, owner.name)
         if event == "DELETED":
             self._view.forget(kind, body)
         elif self._view.put(kind, body) is None:
             return
         if kind is VIRTUAL_MACHINE:
-            self._look_at(_owner(body))
-        elif kind in REFERENCES:
-            self._look_at_referrers(kind, body)
-            self._reports.add(NODE_REPORT)
-        else:
+            self._look_at(owner)
+        elif before is None or event == "DELETED" or before.metadata.generation != body["metadata"].get("generation"):
+            self._look_at_referrers(kind, owner)
             self._reports.add(NODE_REPORT)
 
     def domain_changed(self, owner: Owner) -> None:
@@ -77,16 +77,18 @@ class Intake:
         self._vms.add(owner)
         self._reconciler.outdated(owner)
 
-    def _look_at_referrers(self, kind: Kind, body: Mapping[str, Any]) -> None:
-        namespace, name = body["metadata"].get("namespace", ""), body["metadata"]["name"]
+    def _look_at_referrers(self, kind: Kind, referred: Owner) -> None:
+        """Who failed for want of it may succeed now. Only its spec counts: its status is written by Berth itself."""
         for vm in self._view.vms():
-            if vm.status.phase != "Running" and refers(vm, kind, namespace, name):
+            if vm.status.phase != "Running" and refers(vm, kind, referred.namespace, referred.name):
                 self._reconciler.changed(Owner.of(vm))
                 self._vms.add(Owner.of(vm))
 
 
 def refers(vm: VirtualMachine, kind: Kind, namespace: str, name: str) -> bool:
     """Whether the VM's spec names this object."""
+    if kind not in REFERENCES:
+        return False
     if kind is VIRTUAL_NETWORK:
         return any(nic.network_name == name for nic in vm.spec.interfaces)
     if kind is STORAGE_POOL:

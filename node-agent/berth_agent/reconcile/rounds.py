@@ -16,7 +16,7 @@ from berth_agent.reconcile.admissions import Admissions
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
-from berth_agent.reconcile.plan.reports import Answers
+from berth_agent.reconcile.plan.reports import PREPARING, Answers
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
@@ -122,6 +122,9 @@ class Round:
         return self.object
 
     async def say(self, preparing: str) -> None:
-        """Report what is under way, before something that may take long."""
+        """Report what is under way, before something that may take long. A failure stays until it is overcome."""
+        known = self.vm.status.condition("DisksReady")
+        if known is not None and known.status == "False" and known.reason != PREPARING:
+            return
         self.answers = replace(self.answers, preparing=preparing)
         await self.report(self)

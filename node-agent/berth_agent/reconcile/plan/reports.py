@@ -22,6 +22,8 @@ from berth_api.objects import Condition
 from berth_api.quantities import from_bytes
 from berth_api.virtualmachines import DiskStatus, InterfaceStatus, Phase, VirtualMachine, VirtualMachineStatus
 
+PREPARING = "Preparing"
+"""The reason of a condition that will come true by itself."""
 MAX_MESSAGE = 2048
 """Characters of a condition's message: an error may quote what a hostile image or server sent."""
 
@@ -164,7 +166,7 @@ def _disks(situation: Situation) -> _Aspect:
         return _Aspect("DisksReady", "False", failure.reason, failure.message)
     missing = [name for name in situation.desired.disk_names if name not in situation.observed.disks]
     if missing:
-        return _Aspect("DisksReady", "False", "Preparing", situation.answers.preparing)
+        return _Aspect("DisksReady", "False", PREPARING, situation.answers.preparing)
     return _Aspect("DisksReady", "True", "DisksReady")
 
 
@@ -177,7 +179,7 @@ def _networks(situation: Situation) -> _Aspect:
     for name in situation.desired.interface_names:
         nic = situation.observed.interfaces.get(name)
         if nic is None:
-            return _Aspect("NetworkReady", "False", "Preparing", situation.answers.preparing)
+            return _Aspect("NetworkReady", "False", PREPARING, situation.answers.preparing)
         if not nic.intact:
             return _Aspect("NetworkReady", "False", "AttachmentBroken", f"interface {name}: {nic.problem}")
     return _Aspect("NetworkReady", "True", "InterfacesAttached")
