@@ -56,7 +56,7 @@ def world(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator["World"]
     made = World(cluster, namespace)
     yield made
     cluster.kubectl("delete", VM, "--all", "-n", namespace, "--timeout=120s", timeout=130)
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=60s", timeout=70)
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
 def network(name: str, prefix: str, **plugin: Any) -> dict[str, Any]:

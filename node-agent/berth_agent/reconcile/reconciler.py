@@ -118,6 +118,8 @@ class Reconciler:
         failure = await self._act(work, to_do.steps)
         if ShutdownDomain() in to_do.steps and failure is None:
             self._stops[vm.metadata.uid].asked_at = self._now()
+        if work.answers.released is not None:
+            return None
         if to_do.steps:
             work.observed = await observe(self._tools, vm)
         await self.report(work, failure)
