@@ -89,7 +89,6 @@ async def run(settings: Settings) -> None:
                 probe=service.probe,
             ),
             settings=build_settings(operation.cluster),
-            memo=operation,
             clusterwide=True,
             liveness_endpoint=settings.liveness_url,
             stop_flag=service.stopped,

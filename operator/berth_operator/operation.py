@@ -184,7 +184,7 @@ class Operation:
     def _enqueue_all(self) -> None:
         for collection in self.cluster.collections:
             if collection is not self.cluster.leases and collection is not self.cluster.hypervisors:
-                for key in collection.keys():  # noqa: SIM118 - not a dict: it iterates over values
+                for key in collection.all_keys():
                     self._add(collection, key)
 
     def _route_machine(self, change: Change[VirtualMachine]) -> None:
@@ -215,10 +215,10 @@ class Operation:
         old, new = change.old.status if change.old else None, change.new.status if change.new else None
         if (old.images if old else ()) != (new.images if new else ()):
             for collection in (self.cluster.images, self.cluster.cluster_images):
-                for key in collection.keys():  # noqa: SIM118 - not a dict: it iterates over values
+                for key in collection.all_keys():
                     self._add_later(collection, key)
         if (old.storage_pools if old else ()) != (new.storage_pools if new else ()):
-            for key in self.cluster.pools.keys():  # noqa: SIM118 - not a dict: it iterates over values
+            for key in self.cluster.pools.all_keys():
                 self._add_later(self.cluster.pools, key)
 
     def _route_referred(self, collection: Collection[Any], change: Change[Any]) -> None:

@@ -53,7 +53,7 @@ class Collection(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return iter([entry.value for entry in self._entries.values()])
 
-    def keys(self) -> list[Key]:
+    def all_keys(self) -> list[Key]:
         """Keys of all objects."""
         return list(self._entries)
 
