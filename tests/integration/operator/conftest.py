@@ -55,6 +55,8 @@ RBAC = {
         )
     },
 }
+MORTAL = ("setpriv", "--pdeathsig", "KILL")
+"""A process that is started so ends with the tests, however they end. It must be started by the main thread."""
 USERS = ("admin", f"system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}")
 DIGEST = "sha256:" + "a" * 64
 CLEANED = (
@@ -180,7 +182,7 @@ class Server:
 
     def _spawn(self, program: str, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.folder / f"{program}.log").open("ab") as log:
-            return subprocess.Popen([self.binaries / program, *arguments], stdout=log, stderr=log)
+            return subprocess.Popen([*MORTAL, self.binaries / program, *arguments], stdout=log, stderr=log)
 
     def _wait_ready(self) -> None:
         context = ssl.create_default_context()
@@ -328,7 +330,7 @@ class World:
         }
         with (self.folder / f"operator-{len(self.operators)}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "berth_operator"], env=environment, stdout=log, stderr=log
+                [*MORTAL, sys.executable, "-m", "berth_operator"], env=environment, stdout=log, stderr=log
             )
         self.operators.append(process)
         return process

@@ -123,7 +123,7 @@ async def test_an_api_server_that_goes_away_and_comes_back_is_waited_for(world: 
         await world.bound("before")
         world.server.kill_apiserver()
         await asyncio.sleep(4)
-        await asyncio.to_thread(world.server.start_apiserver)
+        world.server.start_apiserver()
         await world.beat("node-1")
         await world.create_vm("after")
         vm = await world.bound("after", 30)
