@@ -120,8 +120,16 @@ class Datapaths:
             await self._commands.run(
                 "tc", [f"qdisc replace dev {names.tap} clsact", f"qdisc del dev {names.tap} clsact"]
             )
-        if doomed:
-            await self._commands.run("ip", [f"link delete dev {name}" for name in doomed])
+        for name in doomed:
+            await self._delete(name)
+
+    async def _delete(self, name: str) -> None:
+        try:
+            await self._commands.run("ip", [f"link delete dev {name}"])
+        except DatapathFailed:
+            # A dying namespace takes the veth with it in its own time.
+            if name in link_indexes():
+                raise
 
     async def _host(self, names: LinkNames, mtu: int) -> None:
         await self._commands.run("ip", host_lines(names, mtu))

@@ -1,4 +1,4 @@
-"""Copies frames between a persistent tap and a NIC in a guest's namespace. Arguments: tap, namespace, offloads|plain."""
+"""Copies frames between a tap and a NIC in a guest's namespace. Arguments: tap, namespace, offloads|plain."""
 
 import ctypes
 import fcntl
