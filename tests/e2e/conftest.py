@@ -138,6 +138,16 @@ class World:
         )
         return self.condition(name, condition)["message"]
 
+    def wait_for_any(self, name: str, *reasons: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until a condition, whichever, has one of the reasons; returns the condition."""
+        deadline = time.monotonic() + seconds
+        while True:
+            conditions = self.get(name).get("status", {}).get("conditions", [])
+            found = next((c for c in conditions if c["reason"] in reasons), None)
+            if found is not None:
+                return dict(found)
+            assert poll_until(deadline, interval=0.2), f"no condition has a reason of {reasons}: {conditions}"
+
     def condition(self, name: str, kind: str) -> dict[str, Any]:
         found = self.get(name).get("status", {}).get("conditions", [])
         return next((c for c in found if c["type"] == kind), {})

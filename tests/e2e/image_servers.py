@@ -1,5 +1,6 @@
 """An image server that does everything wrong, each under a path of its own."""
 
+import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Self
 
 
 class HostileImageServer:
-    """Serves /good, /missing (404), /hang (never answers), /half (ends halfway) and /loopback (redirects there)."""
+    """Serves /good, /missing (404), /hang (never answers), /half (ends halfway) and /loopback (redirects there).
+
+    `content` is the tiny image with a sector more: it boots alike, and no node has it in its cache under its digest.
+    """
 
     def __init__(self, address: str, good: Path) -> None:
-        content = good.read_bytes()
+        self.content = content = good.read_bytes() + bytes(512)
         self._ended = ended = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +46,11 @@ class HostileImageServer:
 
         self._server = ThreadingHTTPServer((address, 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what /good serves, in hex."""
+        return hashlib.sha256(self.content).hexdigest()
 
     def url(self, path: str) -> str:
         host, port = self._server.server_address[:2]
