@@ -101,7 +101,7 @@ def parse_chain(source: str | Mapping[str, Any], *, default_name: str | None = N
         if "type" not in document:
             raise ChainInvalid("a CNI configuration needs either 'plugins' (a list) or 'type' (a single plugin)")
         document = {
-            **{key: document[key] for key in ("name", "cniVersion") if key in document},
+            **{key: document[key] for key in ("name", "cniVersion", "cniVersions") if key in document},
             "plugins": [document],
         }
     name = document.get("name") or default_name
