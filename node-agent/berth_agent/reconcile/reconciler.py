@@ -210,4 +210,4 @@ class Reconciler:
         written = await self._tools.api.apply(
             VIRTUAL_MACHINE, name, namespace, body, field_manager=AGENT, subresource="status"
         )
-        self._tools.view.put(VIRTUAL_MACHINE, written)
+        work.take_in(written)

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from berth_agent.cluster_view import ClusterView, ReferenceMissing
 from berth_agent.hypervisor.errors import HypervisorError
@@ -13,6 +13,7 @@ from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey, UnsealFailed
 from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.holds import fingerprint
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
@@ -22,6 +23,7 @@ from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
 from berth_agent.storage.seeds import Seeds
 from berth_api.client import Api, ApiError
+from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
 
 
@@ -120,6 +122,16 @@ class Round:
         if self.object is None:
             raise LookupError(f"there is no object {self.owner.namespace}/{self.owner.name} in this round")
         return self.object
+
+    def take_in(self, body: Mapping[str, Any]) -> None:
+        """Take in the object as the agent's own call got it back.
+
+        What others have changed in it meanwhile is left to the watch, which tells whoever must look: an object that is
+        known already is news to nobody.
+        """
+        known, fresh = self.tools.view.vm(self.owner.uid), VirtualMachine.from_api(body)
+        if known is not None and fingerprint(known) == fingerprint(fresh):
+            self.tools.view.put(VIRTUAL_MACHINE, body)
 
     async def say(self, preparing: str) -> None:
         """Report what is under way, before something that may take long. A failure stays until it is overcome."""

@@ -17,7 +17,6 @@ from berth_agent.reconcile.plan.steps import (
 from berth_agent.reconcile.rounds import ObjectChanged, Round
 from berth_agent.reconcile.steps.disks import fetch
 from berth_agent.storage.errors import DiskMismatch
-from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Disk
 
@@ -35,7 +34,7 @@ async def start(step: StartDomain, work: Round) -> None:
         raise ObjectChanged("the VM is being deleted or bound elsewhere")
     if now.status.claim is None or claim is None or now.status.claim.id != claim.id:
         raise ObjectChanged("the VM has another claim by now")
-    work.tools.view.put(VIRTUAL_MACHINE, now.to_api())
+    work.take_in(now.to_api())
     await work.tools.hypervisor.start(work.owner.uid, paused=step.paused)
     work.answers = replace(work.answers, started=True)
 
