@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from nacl.public import SealedBox
-from tests.integration.operator.conftest import DIGEST, World, eventually, scheduled
+from tests.integration.operator.waiting import eventually
+from tests.integration.operator.worlds import DIGEST, World, scheduled
 
 from berth_api import kinds
 from berth_api.client import NotFound

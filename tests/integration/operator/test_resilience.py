@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.operator.conftest import World, eventually, free_ports
+from tests.integration.api.apiserver import free_ports
+from tests.integration.operator.waiting import eventually
+from tests.integration.operator.worlds import World
 
 from berth_api import kinds
 from berth_api.fields import SYSTEM_NAMESPACE
