@@ -31,7 +31,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
         labels=node.labels if node else {},
         taints=node.taints if node else (),
         cpu_models=frozenset(status.cpu_models),
-        failing_networks=frozenset(network.name for network in status.networks if not network.ready),
+        failing_networks={network.name: network.message for network in status.networks if not network.ready},
         public_key=status.public_key or "",
     )
 

@@ -52,8 +52,8 @@ class NodeFacts:
     taints: tuple[Taint, ...] = ()
     cpu_models: frozenset[str] = frozenset()
     """Empty: not reported, any model is tried."""
-    failing_networks: frozenset[str] = frozenset()
-    """Networks that the node's agent says it cannot provide."""
+    failing_networks: Mapping[str, str] = field(default_factory=dict)
+    """Networks that the node's agent says it cannot provide, and why."""
     public_key: str = ""
 
 

@@ -74,9 +74,9 @@ def test_the_memory_of_a_guest_depends_on_the_nodes_accelerator() -> None:
         (facts("n"), {"node_selector": {"disk": "ssd"}}, "does not match nodeSelector"),
         (facts("n"), {"excluded": frozenset({"n"})}, "refused this VM lately"),
         (
-            facts("n", failing_networks=frozenset({"lan"})),
+            facts("n", failing_networks={"lan": "no such plugin"}),
             {"networks": frozenset({"lan"})},
-            "a network of the VM (lan)",
+            "a network of the VM (lan: no such plugin)",
         ),
         (facts("n", cpu_models=frozenset({"EPYC"})), {"cpu_model": "Haswell"}, "have the CPU model (Haswell)"),
         (facts("n"), {"sealed": True}, "has no public key"),
