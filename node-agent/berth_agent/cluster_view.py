@@ -60,38 +60,50 @@ class ClusterView:
     def __init__(self) -> None:
         self._objects: dict[Kind, dict[tuple[str, str], Resource]] = {kind: {} for kind in MODELS}
         self._vm_keys: dict[str, tuple[str, str]] = {}
+        self._forgotten: dict[Kind, dict[str, int]] = {kind: {} for kind in MODELS}
+        """The version at which each UID went: a list or an answer that is older must not bring it back."""
 
     def put(self, kind: Kind, body: Mapping[str, Any]) -> Resource | None:
         """Take in an object. None if it is not newer than what is known, or cannot be read."""
         try:
             fresh = MODELS[kind].from_api(body)
         except ValidationError as error:
-            log.error("object cannot be read", kind=kind.kind, name=_name(body), error=str(error))
+            log.error("object cannot be read", kind=kind.kind, name=_name(body), error=_without_values(error))
             return None
         known = self._objects[kind].get(fresh.key)
-        if known is not None and known.metadata.uid == fresh.metadata.uid and _version(known) >= _version(fresh):
+        if known is not None and _version(known) >= _version(fresh):
             return None
+        if self._forgotten[kind].get(fresh.metadata.uid, -1) >= _version(fresh):
+            return None
+        self._forgotten[kind].pop(fresh.metadata.uid, None)
         self._objects[kind][fresh.key] = fresh
         if kind is VIRTUAL_MACHINE:
+            if known is not None:
+                self._vm_keys.pop(known.metadata.uid, None)
             self._vm_keys[fresh.metadata.uid] = fresh.key
         return fresh
 
     def forget(self, kind: Kind, body: Mapping[str, Any]) -> None:
         """Take an object out, unless it has been replaced by another of the same name."""
         metadata = body.get("metadata", {})
-        key = metadata.get("namespace", ""), metadata.get("name", "")
-        self._vm_keys.pop(metadata.get("uid", ""), None)
+        key, uid = (metadata.get("namespace", ""), metadata.get("name", "")), metadata.get("uid", "")
         known = self._objects[kind].get(key)
-        if known is not None and known.metadata.uid == metadata.get("uid", ""):
+        if known is not None and known.metadata.uid == uid:
             del self._objects[kind][key]
+        self._vm_keys.pop(uid, None)
+        self._forgotten[kind][uid] = _number(metadata.get("resourceVersion", ""))
 
     def find(self, kind: Kind, namespace: str, name: str) -> Resource | None:
         """The object of this name, as far as is known."""
         return self._objects[kind].get((namespace, name))
 
     def missing_from(self, kind: Kind, present: set[tuple[str, str]], *, as_of: str) -> tuple[Resource, ...]:
-        """Objects that a complete list of version `as_of` does not hold, and that are not newer than the list."""
-        version = int(as_of) if as_of.isdigit() else 0
+        """Objects that a complete list of version `as_of` does not hold, and that are not newer than the list.
+
+        What went before that list was made need not be remembered any more.
+        """
+        version = _number(as_of)
+        self._forgotten[kind] = {uid: went for uid, went in self._forgotten[kind].items() if went > version}
         return tuple(
             known for key, known in self._objects[kind].items() if key not in present and _version(known) <= version
         )
@@ -174,8 +186,17 @@ class ClusterView:
 
 def _version(resource: Resource) -> int:
     """Resource versions of one resource are ordered integers (KEP-5504, Kubernetes 1.35; true of etcd before)."""
-    text = resource.metadata.resource_version
-    return int(text) if text.isdigit() else 0
+    return _number(resource.metadata.resource_version)
+
+
+def _number(version: str) -> int:
+    return int(version) if version.isdigit() else 0
+
+
+def _without_values(error: ValidationError) -> str:
+    """What is wrong where; the values may be somebody's user-data."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
 
 
 def _name(body: Mapping[str, Any]) -> str:
