@@ -1,7 +1,7 @@
 """A plugin that does what its configuration says, and records how it was called.
 
 It is a real executable beside the real plugins: `{"type": "scripted", "log": FILE, "on": {"ADD": "hang"}}`. What `on`
-may say: `fail CODE`, `hang`, `garble`, `kill-agent`, `busy-once`; nothing: pass the previous result on.
+may say: `fail CODE`, `hang`, `garble`, `slow`, `kill-agent`, `busy-once`; nothing: pass the previous result on.
 """
 
 import json
@@ -18,7 +18,8 @@ names = ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME", "CNI_ARGS", "CNI_PATH")
 before = open(config["log"]).read() if os.path.exists(config["log"]) else ""
 with open(config["log"], "a") as log:
     env = {{name: os.environ.get(name) for name in names}}
-    log.write(json.dumps({{"command": command, "config": config, "env": env}}) + chr(10))
+    call = {{"command": command, "config": config, "env": env, "has_netns": os.path.exists(env["CNI_NETNS"])}}
+    log.write(json.dumps(call) + chr(10))
 if act.startswith("fail"):
     print(json.dumps({{"cniVersion": "1.0.0", "code": int(act.split()[1]), "msg": "told to fail", "details": "twice"}}))
     sys.exit(1)
@@ -31,6 +32,8 @@ if act == "busy-once" and command not in before:
 if act == "hang":
     subprocess.Popen(["sleep", "1000"])
     time.sleep(1000)
+if act == "slow":
+    time.sleep(0.5)
 if act == "kill-agent":
     os.kill(os.getppid(), signal.SIGKILL)
 if command == "ADD":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.network import networks, scripted
+from tests.integration.network.guests import run
 from tests.integration.network.nodes import Node, running
 
 from berth_agent.network.attacher import Attacher
@@ -86,18 +87,37 @@ async def test_a_plugin_that_stays_busy_ends_in_a_retryable_error(node: Node, tm
     assert scripted.commands(log) == ["ADD", "ADD", "DEL"]
 
 
-async def test_cancelling_add_does_not_skip_del(node: Node, tmp_path: Path) -> None:
+async def called(log: Path, command: str) -> None:
+    async with asyncio.timeout(10):
+        while command not in scripted.commands(log):  # noqa: ASYNC110 - the plugin is another process
+            await asyncio.sleep(0.01)
+
+
+async def test_cancelling_add_and_then_its_clean_up_does_not_skip_del(node: Node, tmp_path: Path) -> None:
     log = tmp_path / "log"
     agent = node.attacher()
-    attaching = asyncio.create_task(agent.attach(scripted_request(node, log, ADD="hang")))
-    async with asyncio.timeout(10):
-        while not scripted.calls(log):  # noqa: ASYNC110 - the plugin is another process
-            await asyncio.sleep(0.01)
+    attaching = asyncio.create_task(agent.attach(scripted_request(node, log, ADD="hang", DEL="slow")))
+    await called(log, "ADD")
+    attaching.cancel()
+    await called(log, "DEL")
     attaching.cancel()
     with pytest.raises(asyncio.CancelledError):
         await attaching
     assert scripted.commands(log) == ["ADD", "DEL"]
     assert "sleep" not in running()
+    await nothing_left(agent, node)
+
+
+async def test_cancelling_detach_does_not_stop_it(node: Node, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    agent = node.attacher()
+    wanted = scripted_request(node, log, DEL="slow")
+    await agent.attach(wanted)
+    detaching = asyncio.create_task(agent.detach(wanted.owner_uid, wanted.interface))
+    await called(log, "DEL")
+    detaching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await detaching
     await nothing_left(agent, node)
 
 
@@ -131,6 +151,16 @@ async def test_detaching_twice_and_what_was_never_there_is_fine(node: Node, tmp_
     await agent.detach(wanted.owner_uid, wanted.interface)
     assert scripted.commands(log) == ["ADD", "DEL"]
     await nothing_left(agent, node)
+
+
+async def test_del_finds_a_namespace_even_when_the_sandbox_is_gone(node: Node, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    wanted = scripted_request(node, log)
+    attachment = await node.attacher().attach(wanted)
+    await run("ip", "netns", "delete", attachment.sandbox)
+    await node.attacher().detach(wanted.owner_uid, wanted.interface)
+    assert [(call["command"], call["has_netns"]) for call in scripted.calls(log)] == [("ADD", True), ("DEL", True)]
+    assert not node.remains()["namespaces"]
 
 
 async def test_every_plugin_gets_the_environment_of_the_specification(node: Node, tmp_path: Path) -> None:

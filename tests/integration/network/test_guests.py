@@ -176,3 +176,31 @@ async def test_a_name_that_means_something_to_dnsmasq_does_not_cost_the_lease(
         assert (await guest.get_address(tmp_path / "dhcp.sh"))["lease"] == str(0xFFFF_FFFF)
         await guest.stop()
         guests.booted.clear()
+
+
+async def test_neighbours_find_a_guests_ipv6_address_through_macvlan(node: Node, guests: Guests) -> None:
+    attachment = await node.attacher().attach(await request_for("macvlan+static", node))
+    guest = await guests.boot(attachment.tap_device, attachment.mac_address)
+    await guest.run("ip", "address", "add", "fd00:9::7/64", "dev", "eth0", "nodad")
+    await run("ip", "-n", "router", "address", "add", "fd00:9::1/64", "dev", "eth0", "nodad")
+    ping = ("busybox", "ping", "-6", "-c", "2", "-W", "2", "fd00:9::7")
+    assert ", 0% packet loss" in await run("ip", "netns", "exec", "router", *ping)
+
+
+async def test_a_chain_without_addresses_leaves_dhcp_to_the_network(node: Node, guests: Guests, tmp_path: Path) -> None:
+    plain = {"type": "bridge", "bridge": "br-test", "capabilities": {"mac": True}}
+    attachment = await node.attacher().attach(networks.request(networks.chain(plain), mac_address=networks.MAC))
+    assert attachment.ip_addresses == ()
+    assert not node.remains()["processes"]
+    await run("ip", "address", "add", f"{networks.GATEWAY}/24", "dev", "br-test")
+    server = await asyncio.create_subprocess_exec(
+        *("dnsmasq", "--conf-file=/dev/null", "--no-daemon", "--port=0", "--interface=br-test", "--bind-interfaces"),
+        *("--no-ping", "--leasefile-ro", "--dhcp-range=10.9.0.50,10.9.0.50,255.255.255.0"),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        guest = await guests.boot(attachment.tap_device, attachment.mac_address)
+        assert (await guest.get_address(tmp_path / "dhcp.sh"))["ip"] == "10.9.0.50/24"
+    finally:
+        server.terminate()
+        await server.wait()
