@@ -18,6 +18,7 @@ from berth_api.kinds import (
     VIRTUAL_NETWORK,
     Kind,
 )
+from berth_api.objects import Resource
 from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import WorkQueue
 
@@ -57,9 +58,12 @@ class Intake:
             self._view.forget(kind, body)
         elif self._view.put(kind, body) is None:
             return
+        replaced = before is not None and before.metadata.uid != owner.uid and event != "DELETED"
         if kind is VIRTUAL_MACHINE:
+            if before is not None and replaced:
+                self._look_at(owner._replace(uid=before.metadata.uid))
             self._look_at(owner)
-        elif before is None or event == "DELETED" or before.metadata.generation != body["metadata"].get("generation"):
+        elif before is None or replaced or event == "DELETED" or _has_new_spec(before, body):
             self._look_at_referrers(kind, owner)
             self._reports.add(NODE_REPORT)
 
@@ -83,6 +87,10 @@ class Intake:
             if vm.status.phase != "Running" and refers(vm, kind, referred.namespace, referred.name):
                 self._reconciler.changed(Owner.of(vm))
                 self._vms.add(Owner.of(vm))
+
+
+def _has_new_spec(before: Resource, body: Mapping[str, Any]) -> bool:
+    return before.metadata.generation != body["metadata"].get("generation")
 
 
 def refers(vm: VirtualMachine, kind: Kind, namespace: str, name: str) -> bool:

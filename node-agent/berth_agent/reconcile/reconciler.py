@@ -35,6 +35,16 @@ _LOOK_AGAIN_AFTER_DOUBT = 10.0
 """Seconds until a VM is looked at again whose object the watch has lost but the API server still has."""
 
 
+_MAKING = (Goal.RUN, Goal.PAUSE)
+"""Goals whose rounds make things, and may take long."""
+
+
+def _is_being_cancelled() -> bool:
+    """Whether it is the round itself that is cancelled, as when the agent ends, and not just one of its steps."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _now() -> datetime:
     """Now, in whole seconds, as the API's times are."""
     return datetime.now(UTC).replace(microsecond=0)
@@ -56,6 +66,7 @@ class _Running:
     """A round under way, so that it can be interrupted."""
 
     goal: Goal
+    observed: Observed
     task: "asyncio.Task[None] | None" = None
     interrupted: bool = False
 
@@ -98,12 +109,13 @@ class Reconciler:
     def outdated(self, owner: Owner) -> None:
         """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
         running = self._running.get(owner.uid)
-        if running is None or running.task is None:
+        if running is None or running.goal not in _MAKING:
             return
         vm = self._tools.view.vm(owner.uid)
-        wanted = Goal.PURGE if vm is None else desired_of(vm, Observed()).goal
-        if wanted is not running.goal and wanted in (Goal.REMOVE, Goal.PURGE, Goal.STOP):
-            running.interrupted = True
+        if vm is not None and desired_of(vm, running.observed).goal in _MAKING:
+            return
+        running.interrupted = True
+        if running.task is not None:
             running.task.cancel()
 
     def changed(self, owner: Owner) -> None:
@@ -156,7 +168,7 @@ class Reconciler:
 
     async def _act(self, work: Round, steps: tuple[Step, ...]) -> Failure | None:
         """Take the steps in order; the first that fails ends the round."""
-        running = self._running[work.owner.uid] = _Running(work.desired.goal)
+        running = self._running[work.owner.uid] = _Running(work.desired.goal, work.observed)
         try:
             for step in steps:
                 failure = await self._take(work, step, running)
@@ -178,7 +190,7 @@ class Reconciler:
             async with asyncio.timeout(step.deadline):
                 await task
         except asyncio.CancelledError:
-            if running.interrupted:
+            if running.interrupted and not _is_being_cancelled():
                 raise Interrupted from None
             raise
         except STEP_ERRORS as error:
