@@ -16,6 +16,10 @@ from typing import Generic, TypeVar
 
 from berth_api.client import ApiError, Conflict, TooManyRequests
 
+class TryLater(Exception):
+    """The work cannot be done now, for a reason that has been logged; it is no bug."""
+
+
 _LOGGER = logging.getLogger(__name__)
 K = TypeVar("K")
 
@@ -44,13 +48,14 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._wakeup = asyncio.Event()
+        self._open = True
 
     def __len__(self) -> int:
         return len(self._dirty)
 
     def add(self, key: K) -> None:
         """Work on the key as soon as a worker is free."""
-        if key in self._dirty:
+        if key in self._dirty or not self._open:
             return
         self._dirty.add(key)
         if key not in self._running:
@@ -59,6 +64,8 @@ class WorkQueue(Generic[K]):
 
     def add_after(self, key: K, delay: float) -> None:
         """Work on the key after `delay` seconds, or earlier where it is already planned earlier."""
+        if not self._open:
+            return
         loop = asyncio.get_running_loop()
         timer = self._timers.get(key)
         when = loop.time() + delay
@@ -68,8 +75,16 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_at(when, self._fire, key)
 
-    def clear(self) -> None:
-        """Forget all keys and all failures. Only while nobody works."""
+    def open(self) -> None:
+        """Take keys from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Forget all keys and failures, and take no more. Only while nobody works.
+
+        Who only stands by would otherwise collect the keys of everything that ever was.
+        """
+        self._open = False
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -116,6 +131,9 @@ class WorkQueue(Generic[K]):
             level = logging.WARNING if error.retryable else logging.ERROR
             _LOGGER.log(level, "%s: the API server: %s", key, error)
             self._retry(key, error.retry_after if isinstance(error, TooManyRequests) else 0.0)
+        except TryLater as reason:
+            _LOGGER.debug("%s: %s; looking again later", key, reason)
+            self._retry(key)
         except Exception:
             _LOGGER.exception("%s: a bug; trying again later, the other objects go on", key)
             self._retry(key)

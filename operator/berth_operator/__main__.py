@@ -7,10 +7,10 @@ import sys
 import kopf
 from pydantic import ValidationError
 
+from berth_api import logs
 from berth_api.client import ApiClient, ApiError
-from berth_operator import logs
-from berth_operator.handlers.registry import build_registry, build_settings
-from berth_operator.handlers.watches import supervise
+from berth_api.watching import supervise, watch_settings
+from berth_operator.handlers.registry import build_registry, selectors
 from berth_operator.leases import Election, LeaseTimes
 from berth_operator.operation import Operation
 from berth_operator.settings import Settings
@@ -88,7 +88,7 @@ async def run(settings: Settings) -> None:
                 stop=service.stop,
                 probe=service.probe,
             ),
-            settings=build_settings(operation.cluster),
+            settings=watch_settings(selectors(operation.cluster)),
             clusterwide=True,
             liveness_endpoint=settings.liveness_url,
             stop_flag=service.stopped,

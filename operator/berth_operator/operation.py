@@ -16,6 +16,7 @@ from berth_api import kinds
 from berth_api.client import Api, ApiError
 from berth_api.hypervisors import Hypervisor
 from berth_api.virtualmachines import VirtualMachine
+from berth_api.workqueues import Backoff, WorkQueue
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
 from berth_operator.controllers.binding import Binding
@@ -27,7 +28,6 @@ from berth_operator.controllers.refusals import Refusals
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
-from berth_operator.queues import Backoff, WorkQueue
 from berth_operator.scheduling.ledger import Holding, Ledger, held_by
 from berth_operator.settings import Settings
 from berth_operator.store import Change, Collection, Key

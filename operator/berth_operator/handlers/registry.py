@@ -5,50 +5,21 @@ Only `on.event` is used: handlers of other sorts make kopf put finalizers and an
 vanished meanwhile; the audit finds those.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import kopf
 
 from berth_api.client import Connection
+from berth_api.kinds import Kind
+from berth_api.watching import connection_info
 from berth_operator.cluster import Cluster
-from berth_operator.handlers.storages import NoProgress, NothingStored
 from berth_operator.store import Collection
 
-_LIST_BACKOFFS = (0.2, 0.5, 1.0, 2.0, 3.0)
 
-
-class Forever:
-    """Pauses between kopf's tries, without end: while the API server is away there is nothing better to do."""
-
-    def __init__(self, last: float = 5.0) -> None:
-        self._last = last
-
-    def __iter__(self) -> Iterator[float]:
-        yield from _LIST_BACKOFFS
-        while True:
-            yield self._last
-
-
-def build_settings(cluster: Cluster) -> kopf.OperatorSettings:
-    """Settings of kopf: no peering, no Events, no giving up, and Leases of one namespace only."""
-    settings = kopf.OperatorSettings()
-    settings.peering.standalone = True
-    settings.persistence.diffbase_storage = NothingStored()
-    settings.persistence.progress_storage = NoProgress()
-    settings.posting.enabled = False
-    settings.posting.loggers = False
-    settings.networking.error_backoffs = Forever()
-    settings.networking.connect_timeout = 10.0
-    settings.networking.request_timeout = 60.0
-    settings.watching.server_timeout = 600
-    settings.queueing.exit_timeout = 1.0
-    settings.queueing.idle_timeout = 1.0
-    for collection in cluster.collections:
-        if collection.namespace:
-            resource = (collection.kind.group, collection.kind.version, collection.kind.plural)
-            settings.watching.field_selectors[resource] = f"metadata.namespace={collection.namespace}"
-    return settings
+def selectors(cluster: Cluster) -> dict[Kind, str]:
+    """Leases of one namespace only."""
+    return {c.kind: f"metadata.namespace={c.namespace}" for c in cluster.collections if c.namespace}
 
 
 def build_registry(
@@ -81,18 +52,6 @@ def build_registry(
     for collection in cluster.collections:
         _watch(registry, collection)
     return registry
-
-
-def connection_info(connection: Connection) -> kopf.ConnectionInfo:
-    """The same server and credentials, for kopf."""
-    return kopf.ConnectionInfo(
-        server=connection.server,
-        token=connection.token,
-        ca_path=connection.ca_path,
-        certificate_path=connection.certificate_path,
-        private_key_path=connection.private_key_path,
-        insecure=connection.insecure,
-    )
 
 
 def _watch(registry: kopf.OperatorRegistry, collection: Collection[Any]) -> None:

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from berth_api import quantities
 from berth_api.client import Connection
+from berth_api.watching import Forever, WatchDied, connection_info, supervise, watch_settings
 from berth_operator.cluster import Cluster
-from berth_operator.handlers.registry import Forever, build_registry, build_settings, connection_info
-from berth_operator.handlers.watches import WatchDiedError, supervise
+from berth_operator.handlers.registry import build_registry, selectors
 from berth_operator.scheduling.macs import generate
 from berth_operator.settings import Settings
 
@@ -47,7 +47,7 @@ async def test_an_event_goes_into_the_store_and_a_deletion_out_of_it() -> None:
 
 
 def test_kopf_neither_peers_nor_posts_and_reads_leases_of_one_namespace() -> None:
-    settings = build_settings(Cluster("berth-system"))
+    settings = watch_settings(selectors(Cluster("berth-system")))
     assert settings.peering.standalone
     assert not settings.posting.enabled
     assert isinstance(settings.watching.server_timeout, int)
@@ -73,7 +73,7 @@ async def test_a_watch_that_dies_is_noticed() -> None:
         raise RuntimeError("403 for ever")
 
     task = asyncio.create_task(die(), name="watcher for nodes.v1@None")
-    with pytest.raises(WatchDiedError, match="403 for ever"):
+    with pytest.raises(WatchDied, match="403 for ever"):
         await asyncio.wait_for(supervise(), 5)
     assert task.done()
 

@@ -1,29 +1,14 @@
-"""kopf as both halves use it: it watches and serves the liveness probe, and never writes.
+"""kopf's settings and credentials, the same for both halves."""
 
-What bites in kopf 1.45: handlers other than `on.event` put finalizers and annotations of kopf's own on objects; after a
-410 Gone it lists again and does not tell of objects that vanished meanwhile; a watch that the server refuses (anything
-but 410) is a task that ends with an error which nobody awaits, and kopf goes on without it, alive and blind. So only
-`on.event` is used, each half audits with complete lists, and `supervise` ends the process when a watch has died;
-whoever runs it starts it again.
-"""
-
-import asyncio
 from collections.abc import Iterator
-from weakref import WeakSet
 
 import kopf
 
 from berth_api.client import Connection
 from berth_api.kinds import Kind
+from berth_api.watching.storages import NoProgress, NothingStored
 
 _LIST_BACKOFFS = (0.2, 0.5, 1.0, 2.0, 3.0)
-_WATCH_TASK = "watcher for "
-PERIOD = 1.0
-"""Seconds between looks for new watches: they come and go with the CRDs."""
-
-
-class WatchDied(Exception):
-    """A watch of kopf's ended with an error."""
 
 
 class Forever:
@@ -42,6 +27,8 @@ def watch_settings(field_selectors: dict[Kind, str]) -> kopf.OperatorSettings:
     """Settings of kopf: no peering, no Events, no giving up, and server-side selectors for some kinds."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NothingStored()
+    settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.networking.error_backoffs = Forever()
@@ -65,26 +52,3 @@ def connection_info(connection: Connection) -> kopf.ConnectionInfo:
         private_key_path=connection.private_key_path,
         insecure=connection.insecure,
     )
-
-
-async def supervise() -> None:
-    """Run until a watch dies.
-
-    Raises:
-        WatchDied: the watch died.
-    """
-    died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    known: WeakSet[asyncio.Task[object]] = WeakSet()
-
-    def note(task: asyncio.Task[object]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not died.done():
-            died.set_result(f"{task.get_name()}: {error!r}")
-
-    while not died.done():
-        for task in asyncio.all_tasks():
-            if task.get_name().startswith(_WATCH_TASK) and task not in known:
-                known.add(task)
-                task.add_done_callback(note)
-        await asyncio.wait({died}, timeout=PERIOD)
-    raise WatchDied(died.result())

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from berth_api.client import Conflict, TooManyRequests, Unavailable
-from berth_operator.queues import Backoff, WorkQueue
+from berth_api.workqueues import Backoff, WorkQueue
 
 pytestmark = pytest.mark.looptime
 

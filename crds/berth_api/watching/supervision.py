@@ -1,21 +1,19 @@
 """Seeing kopf's watches die.
 
 In kopf 1.45 each watch is a task of its own. When the server refuses one (anything but 410 Gone), that task ends with
-an error, nobody awaits it, and kopf goes on without it: an operator that is alive and blind. So the tasks are looked
+an error, nobody awaits it, and kopf goes on without it: a process that is alive and blind. So the tasks are looked
 for by name, and the first one that ends with an error ends the process; whoever runs it starts it again.
 """
 
 import asyncio
-import logging
 from weakref import WeakSet
 
-_LOGGER = logging.getLogger(__name__)
 _NAME = "watcher for "
 PERIOD = 1.0
 """Seconds between looks for new watches: they come and go with the CRDs."""
 
 
-class WatchDiedError(Exception):
+class WatchDied(Exception):
     """A watch of kopf's ended with an error."""
 
 
@@ -23,7 +21,7 @@ async def supervise() -> None:
     """Run until a watch dies.
 
     Raises:
-        WatchDiedError: the watch died.
+        WatchDied: the watch died.
     """
     died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     known: WeakSet[asyncio.Task[object]] = WeakSet()
@@ -39,4 +37,4 @@ async def supervise() -> None:
                 known.add(task)
                 task.add_done_callback(note)
         await asyncio.wait({died}, timeout=PERIOD)
-    raise WatchDiedError(died.result())
+    raise WatchDied(died.result())
