@@ -26,7 +26,7 @@ redirect() { # both ways between two links
   for pair in "$2 $3" "$3 $2"; do
     set -- "$1" $pair
     tc $1 qdisc add dev "$2" clsact
-    tc $1 filter add dev "$2" ingress protocol all matchall action mirred egress redirect dev "$3"
+    tc $1 filter add dev "$2" ingress protocol all u32 match u8 0 0 action mirred egress redirect dev "$3"
   done
 }
 
