@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # the guest image debian; the control plane's signing key.
 packages="
   libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils seabios ipxe-qemu
-  iproute2 nftables dnsmasq-base procps util-linux mount busybox-static curl openssl
+  iproute2 nftables dnsmasq-base procps util-linux mount busybox-static curl
   libvirt-dev pkg-config gcc libc6-dev python3-dev
   syslinux syslinux-common mtools dosfstools fdisk cpio lz4 kmod binutils
   mmdebstrap debian-archive-keyring e2fsprogs grub-common grub-pc-bin
