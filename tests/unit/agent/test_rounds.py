@@ -294,6 +294,7 @@ async def test_a_paused_vm_is_suspended_and_resumed(node: AgentWorld) -> None:
 async def test_a_guest_that_crashed_is_started_again_and_counted(node: AgentWorld) -> None:
     await node.reconcile()
     node.hypervisor.crash(node.uid)
+    node.now += timedelta(minutes=1)
     await node.reconcile()
     assert node.status["phase"] == "Running"
     assert node.status["restartCount"] == 1

@@ -39,6 +39,9 @@ class Desired:
         """Nothing of the VM belongs on this node."""
         return cls(goal=Goal.PURGE)
 
+    started_at: datetime | None = None
+    """When a guest was last started; the next start keeps a distance from it."""
+
     def stopping(self, *, destroy_at: datetime | None, asked_at: datetime | None) -> Self:
         """The same, with an end to its grace and the time of the last request."""
         return replace(self, destroy_at=destroy_at, asked_at=asked_at)
@@ -57,7 +60,7 @@ def desired_of(vm: VirtualMachine, observed: Observed) -> Desired:
     if deleted_at is not None:
         grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
         return Desired(Goal.REMOVE, admitted, *names, destroy_at=deleted_at + grace)
-    return Desired(_goal(vm, observed), admitted, *names)
+    return Desired(_goal(vm, observed), admitted, *names, started_at=vm.status.started_at)
 
 
 def _goal(vm: VirtualMachine, observed: Observed) -> Goal:

@@ -33,6 +33,10 @@ POWER_BUTTON_INTERVAL = timedelta(seconds=5)
 """How often a guest that should stop is told so again."""
 
 
+RESTART_DISTANCE = timedelta(seconds=10)
+"""From one start of a guest to the next: one that powers off as soon as it boots must not keep the node busy."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Steps to take in order, and when to look again if nothing happens before."""
@@ -45,7 +49,8 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """The steps from `observed` to `desired`."""
     match desired.goal:
         case Goal.RUN | Goal.PAUSE:
-            return Plan(_run(desired, observed))
+            pause = _pause_before_start(desired, observed, now)
+            return Plan(look_again_after=pause) if pause else Plan(_run(desired, observed))
         case Goal.STOP:
             return _stop(desired, observed, now)
         case Goal.REMOVE:
@@ -58,11 +63,19 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
             return Plan((*((DestroyDomain(),) if alive else ()), *_take_down(observed)))
 
 
+def _pause_before_start(desired: Desired, observed: Observed, now: datetime) -> timedelta | None:
+    """What is left of the distance to the last start. A start in the future was dated by a clock that was wrong."""
+    if observed.power.is_active or desired.started_at is None:
+        return None
+    since = now - desired.started_at
+    return RESTART_DISTANCE - since if timedelta() <= since < RESTART_DISTANCE else None
+
+
 def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
     paused = desired.goal is Goal.PAUSE
-    if observed.power.is_active:
-        return (*_repairs(desired, observed), *_pause_or_resume(observed.power, paused=paused))
     admit: tuple[Step, ...] = () if desired.admitted else (AdmitClaim(),)
+    if observed.power.is_active:
+        return (*admit, *_repairs(desired, observed), *_pause_or_resume(observed.power, paused=paused))
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)
     nics = (AttachInterface(name) for name in desired.interface_names)  # an intact one stays, and says what it is
     stale = (DetachInterface(name) for name in observed.interfaces if name not in desired.interface_names)
@@ -92,7 +105,7 @@ def _stop(desired: Desired, observed: Observed, now: datetime) -> Plan:
         return Plan((DestroyDomain(),))
     remaining = desired.destroy_at - now if desired.destroy_at is not None else POWER_BUTTON_INTERVAL
     since = now - desired.asked_at if desired.asked_at is not None else POWER_BUTTON_INTERVAL
-    if since < POWER_BUTTON_INTERVAL:
+    if timedelta() <= since < POWER_BUTTON_INTERVAL:
         return Plan(look_again_after=min(remaining, POWER_BUTTON_INTERVAL - since))
     wake: tuple[Step, ...] = (ResumeDomain(),) if observed.power is Power.PAUSED else ()
     return Plan((*wake, ShutdownDomain()), look_again_after=min(remaining, POWER_BUTTON_INTERVAL))
