@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 
 from berth_api.client import ApiError, Conflict, TooManyRequests
 
+
 class TryLater(Exception):
     """The work cannot be done now, for a reason that has been logged; it is no bug."""
 

@@ -12,17 +12,14 @@ import structlog
 from berth_agent.cluster_view import MODELS
 from berth_agent.handlers.intake import Intake
 from berth_agent.handlers.watches import selectors
-from berth_agent.hypervisor.errors import HypervisorError
-from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.reaping import find_remains
-from berth_agent.reconcile.rounds import Owner, Tools
-from berth_agent.storage.errors import StorageError
+from berth_agent.reconcile.rounds import LOOK_ERRORS, Owner, Tools
 from berth_api.client import ApiError
 from berth_api.workqueues import WorkQueue
 
 log = structlog.get_logger()
 
-AUDIT_ERRORS = (ApiError, HypervisorError, NetworkError, StorageError)
+AUDIT_ERRORS = (ApiError, *LOOK_ERRORS)
 _FIRST_ATTEMPTS_AFTER = 2.0
 """Seconds between attempts at the start, when nothing else can be done anyway."""
 
@@ -48,7 +45,7 @@ class Audit:
                 self._tools.admissions.load(self._tools.view.vms())
                 await self._queue_remains()
             except AUDIT_ERRORS as error:
-                log.warning("cannot start yet", reason=error.reason, error=str(error))
+                log.warning("cannot start yet", reason=type(error).__name__, error=str(error))
                 await asyncio.sleep(_FIRST_ATTEMPTS_AFTER)
             else:
                 return
@@ -62,7 +59,7 @@ class Audit:
                 await self._queue_remains()
                 await self._expire_images()
             except AUDIT_ERRORS as error:
-                log.warning("audit failed, nothing was changed", reason=error.reason, error=str(error))
+                log.warning("audit failed, nothing was changed", reason=type(error).__name__, error=str(error))
 
     async def _list_all(self) -> None:
         narrowed = selectors(self._tools.node_name)

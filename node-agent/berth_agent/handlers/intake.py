@@ -90,7 +90,7 @@ class Intake:
 
 
 def _has_new_spec(before: Resource, body: Mapping[str, Any]) -> bool:
-    return before.metadata.generation != body["metadata"].get("generation")
+    return bool(before.metadata.generation != body["metadata"].get("generation"))
 
 
 def refers(vm: VirtualMachine, kind: Kind, namespace: str, name: str) -> bool:

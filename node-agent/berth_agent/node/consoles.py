@@ -4,6 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
+from berth_agent.storage.disk_names import is_uid
+
 _OLD = 4
 """Rotated files that virtlogd may keep: its `max_backups` is 3 by default, counted from 0."""
 
@@ -31,7 +33,8 @@ class Consoles:
     def owners(self) -> frozenset[str]:
         """UIDs of the VMs that have a log here."""
         with os.scandir(self._directory) as entries:
-            return frozenset(entry.name.split(".log", 1)[0] for entry in entries if ".log" in entry.name)
+            found = {entry.name.split(".log", 1)[0] for entry in entries if ".log" in entry.name}
+        return frozenset(filter(is_uid, found))
 
 
 def _unlink_all(paths: list[Path]) -> None:

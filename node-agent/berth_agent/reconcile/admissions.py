@@ -39,6 +39,10 @@ class Admissions:
             self._claims[uid] = claim
         return refusal
 
+    def hold(self, uid: str, claim: Claim) -> None:
+        """Count the claim of a guest that runs already, whether there is room or not."""
+        self._claims[uid] = claim
+
     def release(self, uid: str) -> None:
         """Give the VM's room back."""
         self._claims.pop(uid, None)

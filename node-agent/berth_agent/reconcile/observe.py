@@ -6,11 +6,17 @@ Each part is asked of what really holds it (libvirt, the kernel, the file system
 from collections.abc import Iterable
 from dataclasses import replace
 
+import structlog
+
 from berth_agent.hypervisor.states import DomainPower, DomainState
 from berth_agent.network.attachments import AttachmentState
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
 from berth_agent.reconcile.rounds import Tools
-from berth_api.virtualmachines import VirtualMachine
+from berth_agent.storage.disks import Disk as FoundDisk
+from berth_agent.storage.errors import StorageError
+from berth_api.virtualmachines import Disk, VirtualMachine
+
+log = structlog.get_logger()
 
 _POWERS = {
     DomainPower.RUNNING: Power.RUNNING,
@@ -26,14 +32,14 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
     """What is here of a VM whose object is known.
 
     Raises:
-        HypervisorError, NetworkError, StorageError: a part could not be looked at.
+        HypervisorError, NetworkError, StorageError, OSError: a part could not be looked at.
     """
     uid = vm.metadata.uid
     domain = await tools.hypervisor.domain(uid)
     targets = {disk.serial: disk.target for disk in domain.disks} if domain is not None else {}
     disks: dict[str, ObservedDisk] = {}
     for wanted in vm.spec.disks:
-        found = await tools.disks.disk(vm_uid=uid, disk_name=wanted.name, pool_name=wanted.pool)
+        found = await _disk(tools, uid, wanted)
         if found is not None:
             disks[wanted.name] = ObservedDisk(
                 name=wanted.name,
@@ -43,6 +49,15 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
                 target=targets.get(wanted.name, ""),
             )
     return replace(await _observe_around(tools, uid, domain), disks=disks)
+
+
+async def _disk(tools: Tools, uid: str, wanted: Disk) -> FoundDisk | None:
+    """The disk; None also where it cannot be read: whoever makes it will say why, and a delete does not need it."""
+    try:
+        return await tools.disks.disk(vm_uid=uid, disk_name=wanted.name, pool_name=wanted.pool)
+    except StorageError as error:
+        log.warning("disk cannot be read", uid=uid, disk=wanted.name, reason=error.reason, error=str(error))
+        return None
 
 
 async def observe_remains(tools: Tools, uid: str) -> Observed:

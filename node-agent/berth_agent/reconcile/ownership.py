@@ -5,7 +5,12 @@ the answer is never taken from the watch: only 404, another object under the nam
 that what is here may go.
 """
 
-from berth_agent.reconcile.rounds import Owner
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from berth_agent.reconcile.rounds import ObjectUnreadable, Owner
 from berth_api.client import Api, NotFound
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
@@ -28,11 +33,12 @@ async def current(api: Api, owner: Owner) -> VirtualMachine | None:
 
     Raises:
         ApiError: the API server gave no answer.
+        ObjectUnreadable: it gave one that cannot be understood; nothing may be destroyed either.
     """
     if not owner.name:
         return await _search(api, owner.uid)
     try:
-        vm = VirtualMachine.from_api(await api.get(VIRTUAL_MACHINE, owner.name, owner.namespace))
+        vm = _read(await api.get(VIRTUAL_MACHINE, owner.name, owner.namespace))
     except NotFound:
         return None
     return vm if vm.metadata.uid == owner.uid else None
@@ -41,4 +47,12 @@ async def current(api: Api, owner: Owner) -> VirtualMachine | None:
 async def _search(api: Api, uid: str) -> VirtualMachine | None:
     """Of what is left on a node sometimes only the UID is known, which the API server does not look up."""
     listed = await api.list(VIRTUAL_MACHINE)
-    return next((VirtualMachine.from_api(body) for body in listed.items if body["metadata"]["uid"] == uid), None)
+    return next((_read(body) for body in listed.items if body["metadata"]["uid"] == uid), None)
+
+
+def _read(body: Mapping[str, Any]) -> VirtualMachine:
+    try:
+        return VirtualMachine.from_api(body)
+    except ValidationError:
+        name = f"{body['metadata'].get('namespace', '')}/{body['metadata']['name']}"
+        raise ObjectUnreadable(f"the VirtualMachine {name} cannot be read by this version of Berth") from None

@@ -22,11 +22,12 @@ from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.planning import plan
 from berth_agent.reconcile.plan.reports import Failure, Situation, agents_part, status_of
 from berth_agent.reconcile.plan.steps import ShutdownDomain, Step
-from berth_agent.reconcile.rounds import STEP_ERRORS, ClaimRefused, Owner, Round, Tools
+from berth_agent.reconcile.rounds import LOOK_ERRORS, STEP_ERRORS, ClaimRefused, Owner, Round, Tools
 from berth_agent.reconcile.steps import act
 from berth_api.fields import AGENT
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
+from berth_api.workqueues import TryLater
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class Interrupted(Exception):
     """The VM should not be what this round was making it. Look again at once."""
 
 
-class RemainsError(Exception):
+class RemainsError(TryLater):
     """Something of a VM that does not belong here could not be taken down yet."""
 
     def __init__(self, failure: Failure) -> None:
@@ -93,18 +94,24 @@ class Reconciler:
         """Do one round for the VM; returns the seconds after which to look again, None to wait for an event.
 
         Raises:
-            ApiError, HypervisorError: the VM could not be looked at; nothing was changed.
+            ApiError: the API server gave no answer, or did not take the report.
+            TryLater: the VM could not be looked at, and nothing was changed; or its remains could not be taken down.
         """
         vm = self._tools.view.vm(owner.uid)
-        if vm is None:
-            return await self._purge(owner)
+        try:
+            return await self._purge(owner) if vm is None else await self._reconcile(vm)
+        except Interrupted:
+            return 0.0
+        except LOOK_ERRORS as error:
+            log.warning("VM cannot be looked at", **owner.fields, reason=type(error).__name__, error=str(error))
+            raise TryLater(str(error)) from error
+
+    async def _reconcile(self, vm: VirtualMachine) -> float | None:
         claim = vm.status.claim
         if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
-        try:
-            return self._holds.remaining(vm) or await self._round(vm)
-        except Interrupted:
-            return 0.0
+        observed = await observe(self._tools, vm)
+        return self._holds.remaining(vm, active=observed.power.is_active) or await self._round(vm, observed)
 
     def outdated(self, owner: Owner) -> None:
         """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
@@ -122,8 +129,7 @@ class Reconciler:
         """Something that the VM refers to has changed: what failed may succeed now."""
         self._holds.lift(owner.uid)
 
-    async def _round(self, vm: VirtualMachine) -> float | None:
-        observed = await observe(self._tools, vm)
+    async def _round(self, vm: VirtualMachine, observed: Observed) -> float | None:
         desired = self._with_grace(vm, desired_of(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
         work = Round.of_vm(vm, desired, observed, self._tools, self.report)
@@ -136,7 +142,7 @@ class Reconciler:
             work.observed = await observe(self._tools, vm)
         await self.report(work, failure)
         if failure is not None:
-            return self._holds.hold(vm, retryable=failure.retryable)
+            return self._holds.hold(vm, retryable=failure.retryable, active=work.observed.power.is_active)
         self._holds.forget(vm.metadata.uid)
         return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
 

@@ -42,7 +42,36 @@ class ObjectChanged(Exception):
     retryable = True
 
 
-STEP_ERRORS = (StorageError, NetworkError, HypervisorError, ReferenceMissing, UnsealFailed, ObjectChanged, ApiError)
+class ObjectUnreadable(Exception):
+    """The API server has an object that this version cannot read."""
+
+    reason = "ObjectUnreadable"
+    retryable = False
+
+
+class StepFailed(Exception):
+    """A step failed with an error that has no reason of its own."""
+
+    def __init__(self, reason: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retryable = retryable
+
+
+LOOK_ERRORS = (StorageError, NetworkError, HypervisorError, ObjectUnreadable, OSError)
+"""What may keep the agent from looking at a VM, or at the node. It is looked at again later."""
+
+STEP_ERRORS = (
+    StorageError,
+    NetworkError,
+    HypervisorError,
+    ReferenceMissing,
+    UnsealFailed,
+    ObjectChanged,
+    ObjectUnreadable,
+    StepFailed,
+    ApiError,
+)
 """What a step may fail with: each has a `reason` for a condition and says whether it is `retryable`."""
 
 

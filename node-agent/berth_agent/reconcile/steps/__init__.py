@@ -1,10 +1,12 @@
 """What each step does, a file for a few that belong together, and the table that finds it."""
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from berth_agent.domain.requests import InvalidDomainRequest
 from berth_agent.reconcile.plan import steps as plans
-from berth_agent.reconcile.rounds import Round
+from berth_agent.reconcile.rounds import Round, StepFailed
 from berth_agent.reconcile.steps import claims, disks, domains, interfaces, seeds
 
 ACTIONS: Mapping[type[plans.Step], Callable[[Any, Round], Awaitable[None]]] = {
@@ -25,6 +27,8 @@ ACTIONS: Mapping[type[plans.Step], Callable[[Any, Round], Awaitable[None]]] = {
     plans.ReleaseClaim: claims.release,
 }
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 async def act(step: plans.Step, work: Round) -> None:
     """Take one step.
@@ -33,4 +37,10 @@ async def act(step: plans.Step, work: Round) -> None:
         ClaimRefused: the node does not take the claim.
         One of `STEP_ERRORS`: the step failed; done again, it continues.
     """
-    await ACTIONS[type(step)](step, work)
+    try:
+        await ACTIONS[type(step)](step, work)
+    except InvalidDomainRequest as error:
+        raise StepFailed("InvalidDomainRequest", str(error), retryable=False) from error
+    except OSError as error:
+        reason = "InsufficientStorage" if error.errno in _FULL else "NodeFileFailed"
+        raise StepFailed(reason, f"on the node: {error}", retryable=True) from error

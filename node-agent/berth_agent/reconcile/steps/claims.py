@@ -18,7 +18,11 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     epoch = await _current_epoch(work)
     hypervisor = tools.view.hypervisor(tools.node_name)
     spec = hypervisor.spec if hypervisor is not None else HypervisorSpec()
-    refusal = tools.admissions.admit(work.owner.uid, claim, tools.facts.room, spec, current_epoch=epoch)
+    if work.observed.power.is_active:  # its guest has the room already, and a refusal would let another node start it
+        tools.admissions.hold(work.owner.uid, claim)
+        refusal = None
+    else:
+        refusal = tools.admissions.admit(work.owner.uid, claim, tools.facts.room, spec, current_epoch=epoch)
     if refusal is not None:
         raise ClaimRefused(claim.id, refusal)
     work.answers = replace(work.answers, admitted=claim.id)

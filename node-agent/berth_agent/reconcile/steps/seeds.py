@@ -2,7 +2,7 @@
 
 from berth_agent.network.attachments import Attachment
 from berth_agent.reconcile.plan.steps import DeleteSeed, WriteSeed
-from berth_agent.reconcile.rounds import Round
+from berth_agent.reconcile.rounds import Round, StepFailed
 from berth_agent.storage.cloud_init import Seed, SeedInterface, SeedRoute
 
 
@@ -16,7 +16,10 @@ async def write(_step: WriteSeed, work: Round) -> None:
         ssh_authorized_keys=spec.ssh_authorized_keys if spec is not None else (),
         user_data=_user_data(work),
     )
-    await work.tools.seeds.ensure_seed(seed)
+    try:
+        await work.tools.seeds.ensure_seed(seed)
+    except ValueError as error:
+        raise StepFailed("InvalidSeed", f"the cloud-init seed cannot be made: {error}", retryable=False) from error
 
 
 async def delete(_step: DeleteSeed, work: Round) -> None:
