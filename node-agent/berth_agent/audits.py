@@ -6,6 +6,7 @@ vanished during a 410 Gone. A list that fails leaves everything as it is.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -28,13 +29,21 @@ class Audit:
     """Compares the node with the API server every `interval` seconds; unused images go after `image_keep` seconds."""
 
     def __init__(
-        self, tools: Tools, intake: Intake, vms: WorkQueue[Owner], *, interval: float, image_keep: float
+        self,
+        tools: Tools,
+        intake: Intake,
+        vms: WorkQueue[Owner],
+        *,
+        interval: float,
+        image_keep: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._tools = tools
         self._intake = intake
         self._vms = vms
         self._interval = interval
         self._image_keep = image_keep
+        self._sleep = sleep
 
     async def load(self) -> None:
         """List everything, take over the admitted claims, and queue every VM and all remains. Tried until it works."""
@@ -46,14 +55,15 @@ class Audit:
                 await self._queue_remains()
             except AUDIT_ERRORS as error:
                 log.warning("cannot start yet", reason=type(error).__name__, error=str(error))
-                await asyncio.sleep(_FIRST_ATTEMPTS_AFTER)
+                await self._sleep(_FIRST_ATTEMPTS_AFTER)
             else:
                 return
 
     async def run(self) -> None:
         """Audit until cancelled."""
         while True:
-            await asyncio.sleep(self._interval)
+            await self._sleep(self._interval)
+            self._intake.node_changed()
             try:
                 await self._list_all()
                 await self._queue_remains()

@@ -71,6 +71,10 @@ class Intake:
         """Libvirt says that something happened to a domain of ours."""
         self._vms.add(owner)
 
+    def node_changed(self) -> None:
+        """What the node has may be different: images come with VMs, plugins and pools by hand."""
+        self._reports.add(NODE_REPORT)
+
     def libvirt_returned(self) -> None:
         """Everything may have happened meanwhile."""
         for vm in self._view.vms():

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from berth_agent.network.errors import NetworkError
-from berth_agent.reconcile.rounds import Tools
+from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
 from berth_api.client import AlreadyExists, ApiError
 from berth_api.fields import AGENT
@@ -14,6 +14,7 @@ from berth_api.hypervisors import HypervisorCapacity, HypervisorImage, Hyperviso
 from berth_api.kinds import HYPERVISOR
 from berth_api.quantities import from_bytes
 from berth_api.virtualnetworks import VirtualNetwork
+from berth_api.workqueues import TryLater
 
 log = structlog.get_logger()
 
@@ -24,7 +25,8 @@ class NodeReporter:
     def __init__(self, tools: Tools, *, agent_version: str) -> None:
         self._tools = tools
         self._version = agent_version
-        self._written: Mapping[str, Any] | None = None
+        self._written: tuple[str, Mapping[str, Any]] | None = None
+        """What was last written, and the UID of the object that it was written on."""
 
     async def ensure_object(self) -> None:
         """Make the Hypervisor if there is none, with an empty spec: the spec is the administrator's.
@@ -32,25 +34,36 @@ class NodeReporter:
         Raises:
             ApiError: the API server refused.
         """
+        node = self._tools.node_name
         try:
-            await self._tools.api.create(HYPERVISOR, {"metadata": {"name": self._tools.node_name}, "spec": {}})
+            found = await self._tools.api.create(HYPERVISOR, {"metadata": {"name": node}, "spec": {}})
         except AlreadyExists:
-            return
+            found = await self._tools.api.get(HYPERVISOR, node)
+        self._tools.view.put(HYPERVISOR, found)
 
     async def report(self) -> None:
-        """Look at the node, and write what has changed.
+        """Look at the node, and write what has changed. A Hypervisor that somebody deleted is made again.
 
         Raises:
             ApiError: it could not be written.
+            TryLater: the node could not be looked at.
         """
-        await self._tools.facts.pools.refresh(self._tools.view.pools())
-        status = (await self._status()).to_api()
-        if status == self._written:
-            return
         node = self._tools.node_name
+        if self._tools.view.hypervisor(node) is None:
+            await self.ensure_object()
+        known = self._tools.view.hypervisor(node)
+        uid = known.metadata.uid if known is not None else ""
+        await self._tools.facts.pools.refresh(self._tools.view.pools())
+        try:
+            status = (await self._status()).to_api()
+        except LOOK_ERRORS as error:
+            log.warning("node cannot be looked at", reason=type(error).__name__, error=str(error))
+            raise TryLater(str(error)) from error
+        if (uid, status) == self._written:
+            return
         self._written = None
         await self._tools.api.apply(HYPERVISOR, node, "", {"status": status}, field_manager=AGENT, subresource="status")
-        self._written = status
+        self._written = uid, status
 
     async def _status(self) -> HypervisorStatus:
         host = self._tools.facts.capabilities
@@ -82,6 +95,8 @@ class NodeReporter:
         try:
             self._tools.attachments.check_chain(await chain_of(self._tools.api, network))
         except (NetworkError, ApiError) as error:
+            if isinstance(error, ApiError) and error.retryable:
+                raise
             return HypervisorNetwork(name=name, ready=False, message=str(error))
         return HypervisorNetwork(name=name, ready=True)
 
