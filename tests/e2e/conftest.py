@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ VM = "virtualmachines.berth.dev"
 START_TIMEOUT = 120
 """Seconds for a tiny guest: it takes about 5; the rest is for a busy machine."""
 STALL_SECONDS = "3"
+NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,8 @@ def hostile_server(cluster: Cluster) -> Iterator[HostileImageServer]:
 
 @pytest.fixture
 def world(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator["World"]:
-    namespace = "t-" + "".join(c if c.isalnum() else "-" for c in request.node.name.lower())[-50:].strip("-")
+    readable = "".join(c if c.isalnum() else "-" for c in request.node.name.removeprefix("test_").lower())
+    namespace = f"{readable[:40].strip('-')}-{next(NUMBERS)}"
     cluster.kubectl("create", "namespace", namespace)
     made = World(cluster, namespace)
     yield made

@@ -29,7 +29,7 @@ def test_a_vm_waits_for_the_room_that_another_gives_back(world: World) -> None:
     first, second = (world.vm(name, nodeName="node-1", memory={"size": "13Gi"}) for name in ("first", "second"))
     world.start(first)
     world.apply(second)
-    assert "lack memory" in world.wait_for_reason("second", "Scheduled", "Unschedulable")
+    assert "1 lacks memory" in world.wait_for_reason("second", "Scheduled", "Unschedulable")
     world.delete("first")
     world.kubectl("wait", "--for=condition=Ready", f"{VM}/second", "--timeout=120s", timeout=130)
 
