@@ -3,13 +3,14 @@
 import asyncio
 import sys
 import time
+from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from random import SystemRandom
 from socket import SOCK_STREAM
 from urllib.parse import urlsplit
 
 import kopf
-import structlog
 from pydantic import ValidationError
 
 from berth_agent.audits import Audit
@@ -18,10 +19,9 @@ from berth_agent.handlers.hypervisor_events import follow
 from berth_agent.handlers.intake import NODE_REPORT, Intake
 from berth_agent.handlers.watches import build_registry, selectors
 from berth_agent.hypervisor.accelerators import choose_accelerator
-from berth_agent.hypervisor.errors import AcceleratorUnusable, HypervisorError
+from berth_agent.hypervisor.errors import AcceleratorUnusable
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.settings import LibvirtSettings
-from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.network.attacher import Attacher
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
@@ -39,15 +39,11 @@ from berth_agent.storage.disks import Disks
 from berth_agent.storage.image_cache import ImageCache
 from berth_agent.storage.seeds import Seeds
 from berth_agent.storage.settings import DownloadLimits
+from berth_agent.waiting import until_available
 from berth_api import logs
 from berth_api.client import ApiClient, ApiError
 from berth_api.watching import WatchDied, supervise, watch_settings
 from berth_api.workqueues import Backoff, WorkQueue
-
-log = structlog.get_logger()
-
-_LIBVIRT_RETRY = 1.0
-"""Seconds between looks for a libvirtd that is not there yet."""
 
 
 async def run(settings: AgentSettings) -> None:
@@ -58,12 +54,9 @@ async def run(settings: AgentSettings) -> None:
         AcceleratorUnusable: the accelerator that the settings ask for does not run guests here.
     """
     user_agent = f"berth-agent/{version('berth')} ({settings.node_name})"
-    random = SystemRandom()
     async with (
         await ApiClient.connect(settings.kubeconfig, user_agent=user_agent, deadline=settings.api_deadline) as api,
-        LibvirtHypervisor(
-            await choose_accelerator(settings.accelerator), LibvirtSettings(uri=settings.libvirt_uri)
-        ) as hypervisor,
+        asyncio.TaskGroup() as group,
     ):
         heartbeat = Heartbeat(
             api,
@@ -72,6 +65,17 @@ async def run(settings: AgentSettings) -> None:
             interval=settings.heartbeat,
             valid=settings.heartbeat_valid,
         )
+        beating = group.create_task(heartbeat.run(), name="heartbeat")
+        await _work(settings, api)
+        beating.cancel()
+
+
+async def _work(settings: AgentSettings, api: ApiClient) -> None:
+    """All but the heartbeat, which must not wait for libvirt: the guests of a node whose libvirtd is away still run."""
+    random = SystemRandom()
+    async with LibvirtHypervisor(
+        await choose_accelerator(settings.accelerator), LibvirtSettings(uri=settings.libvirt_uri)
+    ) as hypervisor:
         tools = await _tools(settings, api, hypervisor)
         vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
         reports: WorkQueue[str] = WorkQueue(Backoff(), random)
@@ -79,13 +83,12 @@ async def run(settings: AgentSettings) -> None:
         reporter = NodeReporter(tools, agent_version=version("berth"))
         intake = Intake(tools.view, reconciler, vms, reports)
         audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
-        await reporter.ensure_object()
+        await until_available("the API server", reporter.ensure_object)
         await audit.load()
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work, name=name)
                 for name, work in {
-                    "heartbeat": heartbeat.run(),
                     "vms": vms.run(reconciler.reconcile, settings.workers),
                     "reports": reports.run(lambda _: reporter.report(), 1),
                     "hypervisor events": follow(hypervisor, intake),
@@ -107,7 +110,8 @@ async def run(settings: AgentSettings) -> None:
 async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHypervisor) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
-    denied = (*settings.image_denied_cidrs, *await addresses_of((await api.connection()).server))
+    server = (await api.connection()).server
+    denied = (*settings.image_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
     pools = NodePools(hypervisor)
     images = ImageCache(
         state / "images",
@@ -124,7 +128,7 @@ async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHyp
         namespace=settings.namespace,
         api=api,
         view=ClusterView(),
-        facts=NodeFacts(await _capabilities(hypervisor), pools),
+        facts=NodeFacts(await until_available("libvirt", hypervisor.capabilities), pools),
         hypervisor=hypervisor,
         attachments=Attacher(settings),
         images=images,
@@ -143,15 +147,13 @@ async def addresses_of(url: str) -> tuple[str, ...]:
     return tuple(sorted({str(address[4][0]) for address in found}))
 
 
-async def _capabilities(hypervisor: LibvirtHypervisor) -> HostCapabilities:
-    while True:
-        try:
-            return await hypervisor.capabilities()
-        except HypervisorError as error:
-            if not error.retryable:
-                raise
-            log.warning("waiting for libvirt", reason=error.reason, error=str(error))
-            await asyncio.sleep(_LIBVIRT_RETRY)
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors themselves, out of all groups within groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
 
 
 def main() -> None:
@@ -164,7 +166,7 @@ def main() -> None:
     try:
         asyncio.run(run(settings))
     except* (ApiError, AcceleratorUnusable, WatchDied) as errors:
-        sys.exit("cannot go on: " + "; ".join(str(error) for error in errors.exceptions))
+        sys.exit("cannot go on: " + "; ".join(str(error) for error in leaves(errors)))
 
 
 if __name__ == "__main__":

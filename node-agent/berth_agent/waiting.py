@@ -1,0 +1,40 @@
+"""Waiting for what the agent cannot do without, at its start: it may come up before libvirtd or the API server do.
+
+An agent that ended instead would be started again and again, ever later, and would miss heartbeats meanwhile.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from socket import gaierror
+from typing import TypeVar
+
+import structlog
+
+from berth_agent.hypervisor.errors import HypervisorError
+from berth_api.client import ApiError
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+_PAUSE = 1.0
+"""Seconds between attempts."""
+
+
+async def until_available(
+    what: str, attempt: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> T:
+    """Attempt it until it works.
+
+    Raises:
+        ApiError, HypervisorError: it failed in a way that waiting does not mend.
+    """
+    while True:
+        try:
+            return await attempt()
+        except (ApiError, HypervisorError) as error:
+            if not error.retryable:
+                raise
+            log.warning("waiting", what=what, reason=error.reason or type(error).__name__, error=str(error))
+        except gaierror as error:
+            log.warning("waiting", what=what, reason="NameNotResolved", error=str(error))
+        await sleep(_PAUSE)
