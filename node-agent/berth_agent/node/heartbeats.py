@@ -16,6 +16,9 @@ from berth_api.kinds import LEASE
 
 log = structlog.get_logger()
 
+_LEAST_PAUSE = 1.0
+"""Seconds between two beats, where one took longer than the interval."""
+
 
 class Heartbeat:
     """Renews the Lease `namespace/node_name` every `interval` seconds.
@@ -42,13 +45,15 @@ class Heartbeat:
         self._lease: dict[str, Any] | None = None
 
     async def run(self) -> None:
-        """Renew until cancelled."""
+        """Renew until cancelled, at the same pace however long the API server takes to answer."""
+        loop = asyncio.get_running_loop()
         while True:
+            begun = loop.time()
             try:
                 await self.beat()
             except ApiError as error:
                 log.warning("heartbeat not renewed", node=self._node, reason=error.reason, error=str(error))
-            await asyncio.sleep(self._interval)
+            await asyncio.sleep(max(_LEAST_PAUSE, begun + self._interval - loop.time()))
 
     async def beat(self) -> None:
         """Renew once.
@@ -57,7 +62,11 @@ class Heartbeat:
             ApiError: the API server did not take it.
         """
         try:
-            self._lease = await self._renew()
+            try:
+                self._lease = await self._renew()
+            except Conflict:  # somebody else wrote it: read it again
+                self._lease = None
+                self._lease = await self._renew()
         except ApiError:
             self._lease = None
             raise
@@ -68,12 +77,8 @@ class Heartbeat:
                 self._lease = await self._api.get(LEASE, self._node, self._namespace)
             except NotFound:
                 return await self._create()
-        spec = {**self._lease.get("spec", {}), **self._spec()}
-        try:
-            return await self._api.update(LEASE, self._node, self._namespace, {**self._lease, "spec": spec})
-        except (Conflict, NotFound):
-            self._lease = None
-            raise
+        spec = {**(self._lease.get("spec") or {}), **self._spec()}
+        return await self._api.update(LEASE, self._node, self._namespace, {**self._lease, "spec": spec})
 
     async def _create(self) -> dict[str, Any]:
         body = {"metadata": {"name": self._node}, "spec": {**self._spec(), "acquireTime": _micro_time(self._now())}}
