@@ -132,6 +132,11 @@ class WorkQueue(Generic[K]):
             level = logging.WARNING if error.retryable else logging.ERROR
             _LOGGER.log(level, "%s: the API server: %s", key, error)
             self._retry(key, error.retry_after if isinstance(error, TooManyRequests) else 0.0)
+        except asyncio.CancelledError:
+            if _is_being_cancelled():
+                raise
+            _LOGGER.warning("%s: something that the work waited for was cancelled; trying again later", key)
+            self._retry(key)
         except TryLater as reason:
             _LOGGER.debug("%s: %s; looking again later", key, reason)
             self._retry(key)
@@ -146,3 +151,9 @@ class WorkQueue(Generic[K]):
     def _retry(self, key: K, at_least: float = 0.0) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         self.add_after(key, max(at_least, self._backoff.pause(failures, self._random)))
+
+
+def _is_being_cancelled() -> bool:
+    """Whether it is this worker that is to end: one that ended for less would be missing, and nobody would notice."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

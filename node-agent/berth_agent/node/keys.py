@@ -44,7 +44,10 @@ class NodeKey:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-        return cls(PrivateKey(path.read_bytes()))
+        private = path.read_bytes()
+        if len(private) != PrivateKey.SIZE:
+            raise ValueError(f"{path} holds no key: delete it, and a new one is made")
+        return cls(PrivateKey(private))
 
     @property
     def public(self) -> str:

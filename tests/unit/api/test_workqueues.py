@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from berth_api.client import Conflict, TooManyRequests, Unavailable
-from berth_api.workqueues import Backoff, WorkQueue
+from berth_api.workqueues import Backoff, TryLater, WorkQueue
 
 pytestmark = pytest.mark.looptime
 
@@ -159,3 +159,35 @@ async def test_a_closed_queue_has_forgotten_everything_and_takes_nothing() -> No
     one.add("e")
     await working(one, work, 5)
     assert done == ["e"]
+
+
+async def test_work_that_waited_for_something_that_was_cancelled_costs_no_worker() -> None:
+    one, done = queue(), []
+
+    async def work(key: str) -> None:
+        done.append(key)
+        if len(done) == 1:
+            lost = asyncio.get_running_loop().create_future()
+            lost.cancel()
+            await lost
+
+    one.add("a")
+    await working(one, work, 2, workers=1)
+    assert done == ["a", "a"]
+
+
+async def test_work_that_has_to_wait_is_tried_again_after_a_pause_and_is_no_bug(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one, at = queue(), []
+
+    async def work(_key: str) -> None:
+        at.append(asyncio.get_running_loop().time())
+        if len(at) < 3:
+            raise TryLater("libvirtd is away")
+
+    one.add("a")
+    await working(one, work, 10)
+    assert len(at) == 3
+    assert at[2] - at[1] > at[1] - at[0] > 0.4
+    assert "bug" not in caplog.text

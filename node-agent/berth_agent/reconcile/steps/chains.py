@@ -34,7 +34,8 @@ async def _config_of(api: Api, reference: NetworkAttachmentDefinitionReference) 
         found = await api.get(NETWORK_ATTACHMENT_DEFINITION, reference.name, reference.namespace)
     except NotFound as error:
         raise ChainInvalid(f"there is no {where}") from error
-    config = found.get("spec", {}).get("config")
+    spec = found.get("spec")
+    config = spec.get("config") if isinstance(spec, dict) else None
     if not isinstance(config, str) or not config:
         raise ChainInvalid(f"{where} names a network on the node's disk: write its configuration into spec.config")
     return config
