@@ -168,7 +168,7 @@ def http_answer(address: str, *, seconds: float = 90.0) -> dict[str, str]:
     """What the tiny guest's web server says of itself, as soon as it answers."""
     deadline = time.monotonic() + seconds
     while True:
-        connection = http.client.HTTPConnection(address, timeout=5)
+        connection = http.client.HTTPConnection(address, timeout=1)
         try:
             connection.request("GET", "/")
             lines = connection.getresponse().read(65536).decode(errors="replace").splitlines()

@@ -59,5 +59,9 @@ class FakeAttachments:
     async def owners(self) -> frozenset[str]:
         return frozenset(uid for uid, _ in self.here)
 
+    def announce(self, owner_uid: str, attachment: Attachment) -> None:
+        assert (owner_uid, attachment.interface) in self.here, "only what is attached is announced"
+        self.calls.append(("announce", attachment.interface))
+
     def check_chain(self, chain: Chain) -> None:
         """Every chain can be run here."""

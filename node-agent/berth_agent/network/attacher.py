@@ -15,6 +15,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from berth_agent.network.announcements import announce, frames
 from berth_agent.network.attachments import Attachment, AttachmentRequest, AttachmentState
 from berth_agent.network.cache import AttachmentCache, CacheEntry
 from berth_agent.network.capabilities import supplied, supplied_again
@@ -22,7 +23,7 @@ from berth_agent.network.chains import Chain, Json, require_capabilities
 from berth_agent.network.conflicts import refuse_conflicts
 from berth_agent.network.datapaths import Datapaths, link_indexes
 from berth_agent.network.dhcp import DhcpServers
-from berth_agent.network.errors import NetworkError
+from berth_agent.network.errors import DatapathFailed, NetworkError
 from berth_agent.network.iproute import Iproute
 from berth_agent.network.leases import lease_of
 from berth_agent.network.names import LinkNames
@@ -119,6 +120,18 @@ class Attacher:
         """Return the owners of anything that is left here; nothing is made without an entry in the cache."""
         entries = await asyncio.to_thread(lambda: list(self._cache.entries()))
         return frozenset(entry.request.owner_uid for entry in entries)
+
+    def announce(self, owner_uid: str, attachment: Attachment) -> None:
+        """Tell the network that the attachment's addresses are at its MAC now.
+
+        Raises:
+            DatapathFailed: the frames could not be sent.
+        """
+        link = LinkNames.of(owner_uid, attachment.interface).veth
+        try:
+            announce(link, frames(attachment.mac_address, attachment.ip_addresses))
+        except OSError as error:
+            raise DatapathFailed(f"the addresses of {attachment.interface} could not be announced: {error}") from error
 
     def check_chain(self, chain: Chain) -> None:
         """Look for every plugin of a chain.

@@ -169,6 +169,10 @@ class Attachments(Protocol):
         """Return what is there, by owner."""
         ...
 
+    def announce(self, owner_uid: str, attachment: Attachment) -> None:
+        """Tell the network that the attachment's addresses are at its MAC now."""
+        ...
+
     async def owners(self) -> frozenset[str]:
         """Return the owners of anything that is left here."""
         ...

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from re import compile as regex
 from time import perf_counter
 
 import structlog
@@ -36,6 +37,8 @@ _LOOK_AGAIN_AFTER_DOUBT = 10.0
 """Seconds until a VM is looked at again whose object the watch has lost but the API server still has."""
 
 
+_REASON = regex(r"[A-Za-z]([A-Za-z0-9_]{0,126}[A-Za-z0-9])?")
+"""What a condition takes for a reason; an API error has what the server or a proxy before it said."""
 _MAKING = (Goal.RUN, Goal.PAUSE)
 """Goals whose rounds make things, and may take long."""
 
@@ -200,8 +203,9 @@ class Reconciler:
                 raise Interrupted from None
             raise
         except STEP_ERRORS as error:
-            log.warning("step failed", **work.owner.fields, step=step.name, reason=error.reason, error=str(error))
-            return Failure(step, error.reason or type(error).__name__, str(error), error.retryable)
+            reason = error.reason if _REASON.fullmatch(error.reason) else type(error).__name__
+            log.warning("step failed", **work.owner.fields, step=step.name, reason=reason, error=str(error))
+            return Failure(step, reason, str(error), error.retryable)
         except TimeoutError:
             log.warning("step failed", **work.owner.fields, step=step.name, reason="DeadlineExceeded")
             return Failure(

@@ -41,6 +41,8 @@ async def act(step: plans.Step, work: Round) -> None:
         await ACTIONS[type(step)](step, work)
     except InvalidDomainRequest as error:
         raise StepFailed("InvalidDomainRequest", str(error), retryable=False) from error
+    except TimeoutError:  # an OSError, but a deadline's
+        raise
     except OSError as error:
         reason = "InsufficientStorage" if error.errno in _FULL else "NodeFileFailed"
         raise StepFailed(reason, f"on the node: {error}", retryable=True) from error

@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import structlog
+
 from berth_agent.domain.documents import build
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
+from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
 from berth_agent.reconcile.plan.steps import (
     DefineDomain,
@@ -19,6 +22,8 @@ from berth_agent.reconcile.steps.disks import fetch
 from berth_agent.storage.errors import DiskMismatch
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Disk
+
+log = structlog.get_logger()
 
 
 async def define(_step: DefineDomain, work: Round) -> None:
@@ -37,6 +42,16 @@ async def start(step: StartDomain, work: Round) -> None:
     work.take_in(now.to_api())
     await work.tools.hypervisor.start(work.owner.uid, paused=step.paused)
     work.answers = replace(work.answers, started=True)
+    _announce(work)
+
+
+def _announce(work: Round) -> None:
+    """Peers may still have the MAC of whoever had the address before. Not worth failing a start that succeeded."""
+    for attachment in work.attachments.values():
+        try:
+            work.tools.attachments.announce(work.owner.uid, attachment)
+        except NetworkError as error:
+            log.warning("address not announced", **work.owner.fields, error=str(error))
 
 
 async def resume(_step: ResumeDomain, work: Round) -> None:
