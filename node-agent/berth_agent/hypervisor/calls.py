@@ -1,9 +1,8 @@
 """libvirt's blocking calls, each in a thread of its own, with a deadline.
 
 A call that hangs cannot be taken back: libvirt has no timeouts, and a QEMU that does not answer holds its call for
-ever. So a late call is left behind and counted, and its place stays taken until it ends, because libvirtd, too, is
-still busy with it. Threads are daemon threads: one that hangs must not keep the agent from ending, which the threads of
-concurrent.futures do.
+ever. So a late call is left behind and counted. Threads are daemon threads: one that hangs must not keep the agent from
+ending, which the threads of concurrent.futures do.
 """
 
 import asyncio
@@ -20,13 +19,13 @@ class BlockingCalls:
     """At most so many calls at once, each with a deadline.
 
     Args:
-        concurrency: Calls under way at once, late ones included.
-        on_late: Told, in the event loop, whenever a call has passed its deadline or was given up.
+        concurrency: Calls under way at once.
+        late_calls_hold_places: Whether calls that nobody waits for any more count among them until they end.
     """
 
-    def __init__(self, concurrency: int, on_late: Callable[[], None] | None = None) -> None:
+    def __init__(self, concurrency: int, *, late_calls_hold_places: bool) -> None:
         self._free = asyncio.Semaphore(concurrency)
-        self._on_late = on_late
+        self._late_hold = late_calls_hold_places
         self._late: set[_Call[Any]] = set()
 
     @property
@@ -35,7 +34,12 @@ class BlockingCalls:
         return len(self._late)
 
     async def run(
-        self, function: Callable[..., T], *arguments: Any, deadline: float, discard: Callable[[T], object] | None = None
+        self,
+        function: Callable[..., T],
+        *arguments: Any,
+        deadline: float,
+        discard: Callable[[T], object] | None = None,
+        subject: str = "",
     ) -> T:
         """Call the function in a thread and wait for its result.
 
@@ -44,16 +48,20 @@ class BlockingCalls:
             arguments: Its arguments.
             deadline: Seconds, waiting for a free place included.
             discard: Called in the thread with the result of a call that nobody waits for any more.
+            subject: What the call is about. While a late call about the same is under way, no other is made: what hangs
+                once would hang again, until nothing is left for others.
 
         Raises:
             DeadlineExceeded: no result in time; the call goes on, and may still take effect.
         """
         name = getattr(function, "__name__", "call")
+        if subject and any(late.subject == subject for late in self._late):
+            raise DeadlineExceeded(f"an earlier call about {subject} has not come back yet, so {name} was not made")
         call: _Call[T] | None = None
         try:
             async with asyncio.timeout(deadline):
                 await self._free.acquire()
-                call = _Call(function, arguments, discard, self._ended)
+                call = _Call(function, arguments, discard, self._ended, subject)
                 return await call.result()
         except TimeoutError as error:
             raise DeadlineExceeded(f"libvirt did not answer {name} within {deadline:g} s") from error
@@ -64,12 +72,13 @@ class BlockingCalls:
     def _left_behind(self, call: "_Call[Any]") -> None:
         call.abandon()
         self._late.add(call)
-        if self._on_late is not None:
-            self._on_late()
+        if not self._late_hold:
+            self._free.release()
 
     def _ended(self, call: "_Call[Any]") -> None:
+        if call not in self._late or self._late_hold:
+            self._free.release()
         self._late.discard(call)
-        self._free.release()
 
 
 class _Call(Generic[T]):
@@ -81,7 +90,9 @@ class _Call(Generic[T]):
         arguments: tuple[Any, ...],
         discard: Callable[[T], object] | None,
         on_end: Callable[["_Call[T]"], None],
+        subject: str,
     ) -> None:
+        self.subject = subject
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[T] = self._loop.create_future()
         self._function = function

@@ -1,17 +1,17 @@
 """The connection to libvirtd: kept, watched, replaced.
 
-libvirtd may be restarted, killed or hang at any moment, and guests run on. What breaks the connection: libvirtd closing
-it, keepalives that go unanswered (a stopped or deadlocked libvirtd), or too many calls that do not come back although
-keepalives do (its workers all wait for something). Each ends the *session*; a new one is opened, with growing pauses.
+libvirtd may be restarted, killed or hang at any moment, and guests run on. One connection is there for events and to
+notice that libvirtd is gone: it closes the socket, or leaves keepalives unanswered (stopped, deadlocked). Then a new
+one is opened, with growing pauses. Calls go over connections of their own (`lanes`).
 
-One attempt to open is under way at a time, as an attempt can hang as well (a stopped libvirtd's socket still accepts).
+One attempt to open is under way at a time, as an attempt can hang as well: a stopped libvirtd's socket still accepts.
 """
 
 import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import libvirt
 import structlog
@@ -19,25 +19,23 @@ import structlog
 from berth_agent.hypervisor.calls import BlockingCalls
 from berth_agent.hypervisor.errors import HypervisorError, Unavailable
 from berth_agent.hypervisor.event_loop import start_event_loop
-from berth_agent.hypervisor.failures import is_broken, translate
+from berth_agent.hypervisor.failures import translate
+from berth_agent.hypervisor.lanes import Lanes, close, open_connection
 from berth_agent.hypervisor.settings import LibvirtSettings
 
 log = structlog.get_logger()
-P = ParamSpec("P")
 T = TypeVar("T")
 
-OnEvent = Callable[..., None]
 Register = Callable[[Any], list[int]]
 """Registers event callbacks at a connection, in a thread, and returns their ids."""
 
 
 @dataclass(eq=False)
 class Session:
-    """One connection, from opening to its end."""
+    """One connection for events, from opening to its end."""
 
     handle: Any
     callbacks: list[int]
-    calls: BlockingCalls
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     why: str = ""
 
@@ -72,8 +70,9 @@ class LibvirtConnection:
         self._on_disconnected = on_disconnected
         self._session: Session | None = None
         self._connected = asyncio.Event()
-        self._openings = BlockingCalls(concurrency=1)
-        self._replaced: list[BlockingCalls] = []
+        self._openings = BlockingCalls(1, late_calls_hold_places=True)
+        self._closings = BlockingCalls(1, late_calls_hold_places=True)
+        self._lanes = Lanes(settings)
         self._supervision: asyncio.Task[None] | None = None
         self._last_failure = "no attempt was made yet"
 
@@ -84,12 +83,13 @@ class LibvirtConnection:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close. Calls under way are left behind."""
+        """Close. A call that is under way keeps its connection until it ends."""
         if self._supervision is not None:
             self._supervision.cancel()
             await asyncio.wait([self._supervision])
         if self._session is not None:
             await self._retire(self._session)
+        await self._close(self._lanes.close)
 
     @property
     def connected(self) -> bool:
@@ -100,32 +100,23 @@ class LibvirtConnection:
         """Return when there is a connection."""
         await self._connected.wait()
 
-    async def call(
-        self, function: Callable[Concatenate[Any, P], T], deadline: float, *arguments: P.args, **keywords: P.kwargs
-    ) -> T:
-        """Call a function with the connection, in a thread.
+    async def call(self, function: Callable[[Any], T], deadline: float, *, subject: str = "") -> T:
+        """Call a function with a connection, in a thread.
+
+        Args:
+            function: What to do.
+            deadline: Seconds.
+            subject: What it changes: see `BlockingCalls.run`.
 
         Raises:
             Unavailable: there is no connection, or it broke.
             DeadlineExceeded: no answer in time.
             HypervisorError: libvirt's error, by its code.
         """
-        session = self._session
-        if session is None:
+        if self._session is None:
             raise Unavailable(f"libvirtd is not reachable: {self._last_failure}")
-
-        def call() -> T:
-            try:
-                return function(session.handle, *arguments, **keywords)
-            except libvirt.libvirtError as error:
-                raise translate(error, broken=is_broken(session.handle)) from error
-
-        call.__name__ = function.__name__
-        try:
-            return await session.calls.run(call, deadline=deadline)
-        except Unavailable as error:
-            session.lose(str(error))
-            raise
+        name = getattr(function, "func", function).__name__
+        return await self._lanes.run(function, name, deadline, subject)
 
     async def _supervise(self) -> None:
         pause = self._settings.backoff_first
@@ -152,19 +143,11 @@ class LibvirtConnection:
         await self._retire(session)
 
     async def _open(self) -> Session:
-        abandoned = sum(calls.late for calls in self._replaced)
-        self._replaced = [calls for calls in self._replaced if calls.late]
-        if abandoned > self._settings.abandoned_limit:
-            raise Unavailable(f"{abandoned} calls to libvirtd never came back: it hangs, restart it")
         loop = asyncio.get_running_loop()
-        early: list[str] = []
-        sessions: list[Session] = []
+        opened: asyncio.Future[Session] = loop.create_future()
 
         def lose(why: str) -> None:
-            if sessions:
-                sessions[0].lose(why)
-            else:
-                early.append(why)
+            opened.add_done_callback(lambda done: None if done.cancelled() else done.result().lose(why))
 
         def closed(_handle: Any, reason: int, _opaque: Any) -> None:
             try:
@@ -172,35 +155,33 @@ class LibvirtConnection:
             except RuntimeError:  # the loop was closed before the connection
                 log.debug("libvirtd closed a connection that nobody uses")
 
-        def open_connection() -> tuple[Any, list[int]]:
+        def open_session() -> Session:
             return _open(self._settings, self._register, closed)
 
         deadline = self._settings.deadlines.connect
         try:
-            handle, callbacks = await self._openings.run(open_connection, deadline=deadline, discard=_close_both)
+            session = await self._openings.run(open_session, deadline=deadline, discard=_close)
         except libvirt.libvirtError as error:
-            raise translate(error) from error
-        session = Session(handle, callbacks, BlockingCalls(self._settings.concurrency, lambda: self._check(session)))
-        sessions.append(session)
-        if early:
-            session.lose(early[0])
+            raise translate(error, broken=True) from error
+        opened.set_result(session)
         return session
-
-    def _check(self, session: Session) -> None:
-        if session.calls.late >= self._settings.stuck_limit:
-            session.lose(f"{session.calls.late} calls did not come back")
 
     async def _retire(self, session: Session) -> None:
         self._session = None
         self._connected.clear()
-        self._replaced.append(session.calls)
         self._on_disconnected(session.why or "closed by us")
-        closing = BlockingCalls(concurrency=1)
+
+        def retire() -> None:
+            _close(session)
+            self._lanes.drop_idle()
+
+        await self._close(retire)
+
+    async def _close(self, close_all: Callable[[], None]) -> None:
         try:
-            await closing.run(_close, session.handle, session.callbacks, deadline=self._settings.deadlines.connect)
+            await self._closings.run(close_all, deadline=self._settings.deadlines.connect)
         except HypervisorError as error:
             log.warning("could not close a connection to libvirtd", error=str(error))
-            self._replaced.append(closing)
 
 
 _CLOSE_REASONS = {
@@ -211,33 +192,27 @@ _CLOSE_REASONS = {
 }
 
 
-def _open(
-    settings: LibvirtSettings, register: Register, closed: Callable[[Any, int, Any], None]
-) -> tuple[Any, list[int]]:
-    handle = libvirt.open(settings.uri)
-    callbacks: list[int] = []
+def _open(settings: LibvirtSettings, register: Register, closed: Callable[[Any, int, Any], None]) -> Session:
+    session = Session(open_connection(settings), [])
     try:
-        handle.registerCloseCallback(closed, None)
-        handle.setKeepAlive(settings.keepalive_interval, settings.keepalive_count)
-        callbacks += register(handle)
+        session.handle.registerCloseCallback(closed, None)
+        session.callbacks += register(session.handle)
     except libvirt.libvirtError:
-        _close(handle, callbacks)
+        _close(session)
         raise
-    return handle, callbacks
+    return session
 
 
-def _close_both(opened: tuple[Any, list[int]]) -> None:
-    _close(*opened)
-
-
-def _close(handle: Any, callbacks: list[int]) -> None:
+def _close(session: Session) -> None:
     """Close a connection that may be broken: callbacks hold it open, so they go first, as far as that works."""
-    for step in (
-        *((handle.domainEventDeregisterAny, callback) for callback in callbacks),
-        (handle.unregisterCloseCallback,),
-        (handle.close,),
-    ):
-        try:
-            step[0](*step[1:])
-        except libvirt.libvirtError as error:
-            log.debug("closing a connection to libvirtd", error=str(error))
+    for callback in session.callbacks:
+        _try(session.handle.domainEventDeregisterAny, callback)
+    _try(session.handle.unregisterCloseCallback)
+    close(session.handle)
+
+
+def _try(step: Callable[..., object], *arguments: object) -> None:
+    try:
+        step(*arguments)
+    except libvirt.libvirtError as error:
+        log.debug("closing a connection to libvirtd", error=str(error))

@@ -8,8 +8,9 @@ event for a domain that this process has never seen (its owner is asked for befo
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import structlog
 
@@ -36,7 +37,6 @@ from berth_agent.hypervisor.states import (
 from berth_agent.hypervisor.subscriptions import Subscriptions
 
 log = structlog.get_logger()
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -50,13 +50,14 @@ class LibvirtHypervisor:
 
     def __init__(self, accelerator: Accelerator, settings: LibvirtSettings | None = None) -> None:
         self._accelerator: Accelerator = accelerator
-        self._settings = settings or LibvirtSettings()
+        settings = settings or LibvirtSettings()
+        self._deadlines = settings.deadlines
         self._subscriptions = Subscriptions()
         self._raw: asyncio.Queue[RawEvent | ConnectionEvent] = asyncio.Queue()
         self._owners: dict[str, DomainOwner] = {}
         self._pump: asyncio.Task[None] | None = None
         self._connection = LibvirtConnection(
-            self._settings,
+            settings,
             register=self._register,
             on_connected=lambda: self._raw.put_nowait(ConnectionEvent(ConnectionChange.CONNECTED)),
             on_disconnected=lambda why: self._raw.put_nowait(ConnectionEvent(ConnectionChange.DISCONNECTED, why)),
@@ -93,13 +94,13 @@ class LibvirtHypervisor:
 
     async def capabilities(self) -> HostCapabilities:
         """What this node can run."""
-        deadline = self._settings.deadlines.listing
-        return await self._connection.call(capabilities.read_capabilities, deadline, self._accelerator)
+        read = partial(capabilities.read_capabilities, accelerator=self._accelerator)
+        return await self._connection.call(read, self._deadlines.listing)
 
     async def domains(self) -> tuple[DomainState, ...]:
         """Every domain of ours."""
         known = frozenset(self._owners)
-        found = await self._connection.call(domains.list_domains, self._settings.deadlines.listing)
+        found = await self._connection.call(domains.list_domains, self._deadlines.listing)
         for uuid in known - {domain.uuid for domain in found}:
             self._owners.pop(uuid, None)
         self._owners.update({domain.uuid: domain.owner for domain in found})
@@ -107,46 +108,48 @@ class LibvirtHypervisor:
 
     async def domain(self, uid: str) -> DomainState | None:
         """The VM's domain, or None where there is none."""
-        found = await self._connection.call(domains.get_domain, self._settings.deadlines.query, self._search(uid))
+        get = partial(domains.get_domain, search=self._search(uid))
+        found = await self._connection.call(get, self._deadlines.query)
         if found is not None:
             self._owners[found.uuid] = found.owner
         return found
 
     async def define(self, xml: str) -> DomainState:
         """Define a domain that carries our metadata."""
-        state = await self._connection.call(domains.define_domain, self._settings.deadlines.change, xml)
+        state = await self._connection.call(partial(domains.define_domain, xml=xml), self._deadlines.change)
         self._owners[state.uuid] = state.owner
         return state
 
     async def start(self, uid: str, *, paused: bool = False) -> None:
         """Start the guest."""
-        deadline = self._settings.deadlines.start
-        await self._connection.call(domains.start_domain, deadline, self._search(uid), paused=paused)
+        act = partial(domains.start_domain, search=self._search(uid), paused=paused)
+        await self._connection.call(act, self._deadlines.start, subject=uid)
 
     async def resume(self, uid: str) -> None:
         """Let the guest's CPUs run."""
-        await self._change(domains.resume_domain, uid)
+        await self._change(partial(domains.resume_domain, search=self._search(uid)), uid)
 
     async def suspend(self, uid: str) -> None:
         """Stop the guest's CPUs."""
-        await self._change(domains.suspend_domain, uid)
+        await self._change(partial(domains.suspend_domain, search=self._search(uid)), uid)
 
     async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
         """Ask the guest to power off."""
-        await self._change(domains.shut_domain_down, uid, agent=mode == "agent")
+        act = partial(domains.shut_domain_down, search=self._search(uid), agent=mode == "agent")
+        await self._change(act, uid)
 
     async def destroy(self, uid: str) -> None:
-        """Pull the plug."""
-        await self._change(domains.destroy_domain, uid)
+        """Pull the plug. Not held up by another call that hangs: it is what ends a QEMU that hangs."""
+        await self._change(partial(domains.destroy_domain, search=self._search(uid)), f"the end of {uid}")
 
     async def undefine(self, uid: str) -> None:
         """Forget the domain."""
-        await self._change(domains.undefine_domain, uid)
+        await self._change(partial(domains.undefine_domain, search=self._search(uid)), uid)
 
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """Make a storage pool active, and look at its room."""
-        deadline = self._settings.deadlines.change
-        return await self._connection.call(storage_pools.ensure_pool, deadline, name, kind, path)
+        act = partial(storage_pools.ensure_pool, name=name, kind=kind, path=path)
+        return await self._connection.call(act, self._deadlines.change, subject=f"the pool {name}")
 
     async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
         """NICs and addresses as the guest's agent tells them."""
@@ -156,17 +159,18 @@ class LibvirtHypervisor:
         """Return when the guest's agent has answered."""
         await self._ask_guest(guest_agent.ping_guest, uid)
 
-    async def _change(
-        self, act: Callable[Concatenate[Any, Search, P], T], uid: str, *arguments: P.args, **keywords: P.kwargs
-    ) -> T:
-        deadline = self._settings.deadlines.change
-        return await self._connection.call(act, deadline, self._search(uid), *arguments, **keywords)
+    async def _change(self, act: Callable[[Any], None], subject: str) -> None:
+        await self._connection.call(act, self._deadlines.change, subject=subject)
 
     async def _ask_guest(self, ask: Callable[[Any, Search, int], T], uid: str) -> T:
         """Libvirt gives up on the agent by itself, a moment before we give up on libvirt."""
-        patience = max(1, round(self._settings.deadlines.guest))
-        deadline = patience + self._settings.deadlines.query
-        return await self._connection.call(ask, deadline, self._search(uid), patience)
+        patience = max(1, round(self._deadlines.guest))
+        search = self._search(uid)
+
+        def ask_guest(connection: Any) -> T:
+            return ask(connection, search, patience)
+
+        return await self._connection.call(ask_guest, patience + self._deadlines.query, subject=uid)
 
     def _search(self, uid: str) -> Search:
         uuid = next((uuid for uuid, owner in self._owners.items() if owner.uid == uid), uid)
@@ -208,9 +212,9 @@ class LibvirtHypervisor:
             self._owners.pop(event.uuid, None)
 
     async def _ask_owner(self, uuid: str) -> DomainOwner | None:
-        deadline = self._settings.deadlines.query
+        deadline = self._deadlines.query
         try:
-            found = await self._connection.call(domains.owner_of_uuid, deadline, uuid)
+            found = await self._connection.call(partial(domains.owner_of_uuid, uuid=uuid), deadline)
         except HypervisorError as error:
             log.warning("could not find out whose domain an event is about", uuid=uuid, error=str(error))
             return None

@@ -1,4 +1,4 @@
-"""How the adapter treats libvirtd: deadlines, keepalive, and when a connection counts as stuck."""
+"""How the adapter treats libvirtd: deadlines, keepalive, and how many calls it makes at once."""
 
 from dataclasses import dataclass, field
 
@@ -31,13 +31,10 @@ class LibvirtSettings:
     """Seconds of silence after which libvirtd is asked whether it lives."""
     keepalive_count: int = 3
     """Unanswered questions after which it counts as dead: 20 s with the interval above."""
-    concurrency: int = 5
-    """Calls under way at once. libvirtd itself reads no more of one client (`max_client_requests`)."""
-    stuck_limit: int = 3
-    """Calls past their deadline and still unanswered, at which the connection is replaced: two are left to work."""
+    concurrency: int = 8
+    """Calls under way at once, and so connections: libvirtd has 20 workers for all its clients."""
     abandoned_limit: int = 12
-    """Calls left behind on replaced connections, past which no more connections are opened: libvirtd has 20 workers
-    for all its clients, and each such call may hold one."""
+    """Calls past their deadline and still unanswered, past which no more are made: each may hold one of the workers."""
     backoff_first: float = 0.1
     """Seconds before the first attempt to connect again; doubled with each that fails."""
     backoff_most: float = 10.0
