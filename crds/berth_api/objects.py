@@ -42,7 +42,12 @@ class Model(BaseModel):
     """Immutable, camelCase on the wire, tolerant of fields that this version does not know."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # an error ends up in logs, and the input may be somebody's user-data
     )
     rules: ClassVar[tuple[Cel, ...]] = ()
 

@@ -52,7 +52,8 @@ class Heartbeat:
             try:
                 await self.beat()
             except ApiError as error:
-                log.warning("heartbeat not renewed", node=self._node, reason=error.reason, error=str(error))
+                reason = error.reason or type(error).__name__
+                log.warning("heartbeat not renewed", node=self._node, reason=reason, error=str(error))
             await asyncio.sleep(max(_LEAST_PAUSE, begun + self._interval - loop.time()))
 
     async def beat(self) -> None:

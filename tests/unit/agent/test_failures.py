@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.unit.agent.conftest import AgentWorld, vm_body
 
 from berth_agent.hypervisor.errors import OperationFailed, Unavailable
 from berth_agent.network.errors import DatapathFailed
 from berth_agent.reconcile.rounds import Owner
 from berth_agent.storage.seeds import Seeds
-from berth_api.client import Conflict
-from berth_api.kinds import STORAGE_POOL, VIRTUAL_MACHINE
+from berth_api.client import Conflict, Forbidden
+from berth_api.kinds import NETWORK_ATTACHMENT_DEFINITION, STORAGE_POOL, VIRTUAL_MACHINE, VIRTUAL_NETWORK
+from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import TryLater
 
 
@@ -173,3 +175,30 @@ async def test_what_a_namesake_is_told_by_mistake_is_put_right(node: AgentWorld)
 def _claim(claim_id: str) -> dict[str, Any]:
     claim: dict[str, Any] = vm_body("u")["status"]["claim"]
     return claim | {"id": claim_id}
+
+
+@pytest.mark.parametrize("reason", ["", "not one word", "x" * 2000])
+async def test_whatever_a_proxy_says_becomes_a_reason_that_a_condition_takes(node: AgentWorld, reason: str) -> None:
+    reference = {"networkAttachmentDefinitionRef": {"namespace": "infra", "name": "lan"}}
+    node.add(VIRTUAL_NETWORK, {"metadata": {"name": "default"}, "spec": reference})
+    node.api.fail(Forbidden(403, reason, "no"), verb="get", kind=NETWORK_ATTACHMENT_DEFINITION)
+    await node.reconcile()
+    assert condition(node, "NetworkReady")["reason"] == "Forbidden"
+
+
+def test_an_object_that_cannot_be_read_is_not_quoted_in_the_error() -> None:
+    body = vm_body("u", cloudInit={"userData": ["password"]})
+    with pytest.raises(ValidationError) as error:
+        VirtualMachine.from_api(body)
+    assert "password" not in str(error.value)
+
+
+async def test_an_object_that_cannot_be_read_destroys_nothing(node: AgentWorld) -> None:
+    await node.reconcile()
+    before = await node.traces()
+    body = node.vm or {}
+    node.tools.view.forget(VIRTUAL_MACHINE, body)
+    node.api.add(VIRTUAL_MACHINE, {**body, "spec": {"disks": 7}})
+    with pytest.raises(TryLater):
+        await node.reconciler.reconcile(node.owner)
+    assert await node.traces() == before
