@@ -84,6 +84,7 @@ class FakeHypervisor:
         self.guests: dict[str, tuple[GuestInterface, ...]] = {}
         self.host = host
         self._states: dict[str, DomainState] = {}
+        self._defined: dict[str, DomainState] = {}
         self._pools: dict[str, PoolInfo] = {}
         self._faults: defaultdict[str, deque[object]] = defaultdict(deque)
         self._subscriptions = Subscriptions()
@@ -157,12 +158,12 @@ class FakeHypervisor:
             if other.owner.uid != owner.uid and (other.uuid == state.uuid or other.name == state.name):
                 raise DomainExists(f"the name or the UUID belongs to {other.name}")
         before = self._states.get(owner.uid)
-        if before is not None and before.power.is_active:
-            return before
         self.xml[owner.uid] = xml
-        self._states[owner.uid] = state
+        self._defined[owner.uid] = state
+        if before is None or not before.power.is_active:
+            self._states[owner.uid] = state
         self._publish(owner.uid, DomainEventKind.DEFINED, "Added" if before is None else "Updated")
-        return state
+        return self._states[owner.uid]
 
     async def start(self, uid: str, *, paused: bool = False) -> None:
         """Run, or stand paused."""
@@ -210,7 +211,7 @@ class FakeHypervisor:
         if self._states[uid].power.is_active:
             raise OperationInvalid(f"the domain {self._states[uid].name} is active: destroy it first")
         self._publish(uid, DomainEventKind.UNDEFINED, "Removed")
-        del self._states[uid], self.xml[uid]
+        del self._states[uid], self._defined[uid], self.xml[uid]
 
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """A pool of 100 GiB."""
@@ -257,8 +258,10 @@ class FakeHypervisor:
         return self.guests[uid]
 
     def _set(self, uid: str, power: DomainPower, reason: str) -> None:
+        """A guest that ends leaves the domain as it was defined last."""
+        state = self._must(uid) if power.is_active else self._defined[uid]
         connected = power.is_active and uid in self.guests
-        self._states[uid] = replace(self._must(uid), power=power, power_reason=reason, guest_agent_connected=connected)
+        self._states[uid] = replace(state, power=power, power_reason=reason, guest_agent_connected=connected)
 
     def _publish(self, uid: str, kind: DomainEventKind, detail: str) -> None:
         state = self._states[uid]

@@ -1,0 +1,166 @@
+"""What libvirt says becomes plain values: states, errors, machine types, domains."""
+
+from datetime import UTC, datetime
+
+import libvirt
+import pytest
+from tests.unit.domain.cases import SMALL
+
+from berth_agent.domain.documents import build
+from berth_agent.domain.metadata import MetadataError
+from berth_agent.hypervisor import errors
+from berth_agent.hypervisor.accelerators import rom_image
+from berth_agent.hypervisor.capabilities import machine_types
+from berth_agent.hypervisor.descriptions import RUN_URI, LiveFacts, describe, owner_in, parse
+from berth_agent.hypervisor.failures import message_of, translate
+from berth_agent.hypervisor.powers import power_of
+from berth_agent.hypervisor.states import DomainPower, DomainState
+
+_CAPABILITIES = """\
+<capabilities><guest><os_type>hvm</os_type>
+<arch name='i686'><machine canonical='pc-q35-1.0'>q35</machine></arch></guest>
+<guest><os_type>hvm</os_type><arch name='x86_64'>
+<machine maxCpus='288'>pc-q35-7.2</machine><machine canonical='pc-q35-7.2'>q35</machine>
+<machine deprecated='yes'>pc-q35-2.4</machine><machine>pc-i440fx-7.2</machine><machine>pc-q35-7.1</machine>
+<machine>isapc</machine></arch></guest></capabilities>
+"""
+
+
+def failure(code: int, message: str = "it failed") -> libvirt.libvirtError:
+    error = libvirt.libvirtError("outer")
+    error.err = (code, 0, message, 2, "", "", "", -1, -1)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (libvirt.VIR_ERR_NO_CONNECT, errors.Unavailable),
+        (libvirt.VIR_ERR_NO_DOMAIN, errors.DomainNotFound),
+        (libvirt.VIR_ERR_XML_ERROR, errors.DomainRejected),
+        (libvirt.VIR_ERR_XML_INVALID_SCHEMA, errors.DomainRejected),
+        (libvirt.VIR_ERR_CONFIG_UNSUPPORTED, errors.DomainRejected),
+        (libvirt.VIR_ERR_CPU_INCOMPATIBLE, errors.DomainRejected),
+        (libvirt.VIR_ERR_OPERATION_INVALID, errors.OperationInvalid),
+        (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, errors.GuestAgentUnavailable),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, errors.OperationFailed),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, errors.OperationFailed),
+        (99999, errors.OperationFailed),
+    ],
+)
+def test_errors_are_known_by_their_code(code: int, kind: type[errors.HypervisorError]) -> None:
+    assert type(translate(failure(code))) is kind
+
+
+def test_any_error_of_a_broken_connection_is_worth_another_try() -> None:
+    error = translate(failure(libvirt.VIR_ERR_INTERNAL_ERROR), broken=True)
+    assert isinstance(error, errors.Unavailable)
+    assert error.retryable
+
+
+def test_messages_are_one_printable_line_of_bounded_length() -> None:
+    assert message_of(failure(1, "a\nb\x1b[31mc")) == "a b?[31mc"
+    assert len(message_of(failure(1, "x" * 100_000))) == 1000
+
+
+def every_error(of: type[errors.HypervisorError] = errors.HypervisorError) -> list[type[errors.HypervisorError]]:
+    return [of, *(error for kind in of.__subclasses__() for error in every_error(kind))]
+
+
+@pytest.mark.parametrize("kind", every_error())
+def test_every_error_has_a_reason_for_conditions(kind: type[errors.HypervisorError]) -> None:
+    assert kind.reason.isalpha()
+    assert kind.reason[0].isupper()
+    assert sum(other.reason == kind.reason for other in every_error()) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "power"),
+    [
+        (libvirt.VIR_DOMAIN_RUNNING, 1, (DomainPower.RUNNING, "Booted")),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, (DomainPower.PAUSED, "IOError")),
+        (
+            libvirt.VIR_DOMAIN_PAUSED,
+            libvirt.VIR_DOMAIN_PAUSED_SHUTTING_DOWN,
+            (DomainPower.SHUTTING_DOWN, "ShuttingDown"),
+        ),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, (DomainPower.SHUT_OFF, "Crashed")),
+        (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_DAEMON, (DomainPower.SHUT_OFF, "Daemon")),
+        (libvirt.VIR_DOMAIN_CRASHED, 1, (DomainPower.CRASHED, "Panicked")),
+        (libvirt.VIR_DOMAIN_PMSUSPENDED, 0, (DomainPower.PM_SUSPENDED, "Unknown")),
+        (libvirt.VIR_DOMAIN_RUNNING, 999, (DomainPower.RUNNING, "Unknown")),
+    ],
+)
+def test_states_have_names(state: int, reason: int, power: tuple[DomainPower, str]) -> None:
+    assert power_of(state, reason) == power
+
+
+@pytest.mark.parametrize(
+    ("power", "reason", "failed"),
+    [
+        (DomainPower.SHUT_OFF, "Shutdown", False),
+        (DomainPower.SHUT_OFF, "Destroyed", False),
+        (DomainPower.SHUT_OFF, "Unknown", False),
+        (DomainPower.SHUT_OFF, "Crashed", True),
+        (DomainPower.SHUT_OFF, "Failed", True),
+        (DomainPower.CRASHED, "Panicked", True),
+        (DomainPower.PAUSED, "Crashed", False),
+    ],
+)
+def test_a_guest_failed_where_nobody_asked_it_to_stop(power: DomainPower, reason: str, failed: bool) -> None:
+    assert described(power=power, reason=reason).failed is failed
+
+
+def described(xml: str = "", power: DomainPower = DomainPower.RUNNING, reason: str = "Booted") -> DomainState:
+    root = parse(xml or build(SMALL))
+    owner = owner_in(root)
+    assert owner is not None
+    return describe(root, owner, LiveFacts(power, reason))
+
+
+def test_machine_types_are_canonical_of_one_family_and_not_deprecated() -> None:
+    assert machine_types(parse(_CAPABILITIES)) == (("pc-q35-7.1", "pc-q35-7.2"), "pc-q35-7.2")
+
+
+def test_a_node_without_an_emulator_says_what_to_install() -> None:
+    with pytest.raises(errors.OperationFailed, match="install qemu-system-x86"):
+        machine_types(parse("<capabilities/>"))
+
+
+def test_the_agents_channel_tells_whether_an_agent_listens() -> None:
+    plain = 'name="org.qemu.guest_agent.0"'
+    assert not described().guest_agent_connected
+    assert not described(build(SMALL).replace(plain, f'{plain} state="disconnected"')).guest_agent_connected
+    assert described(build(SMALL).replace(plain, f'{plain} state="connected"')).guest_agent_connected
+
+
+@pytest.mark.parametrize(
+    ("noted", "power", "started"),
+    [
+        ("2026-01-02T03:04:05+00:00", DomainPower.RUNNING, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05+00:00", DomainPower.SHUT_OFF, None),
+        ("yesterday", DomainPower.RUNNING, None),
+        ("", DomainPower.RUNNING, None),
+    ],
+)
+def test_the_start_is_the_running_guests(noted: str, power: DomainPower, started: datetime | None) -> None:
+    note = f"<run xmlns='{RUN_URI}' started='{noted}'/>"
+    xml = build(SMALL).replace("</metadata>", f"{note}</metadata>")
+    assert described(xml, power).started_at == started
+
+
+def test_two_owners_are_none() -> None:
+    xml = build(SMALL)
+    record = xml[xml.index("<berth:vm>") : xml.index("</berth:vm>") + len("</berth:vm>")]
+    with pytest.raises(MetadataError, match="more than one owner"):
+        owner_in(parse(xml.replace(record, record * 2)))
+
+
+def test_the_probes_rom_starts_at_the_reset_vector() -> None:
+    rom = rom_image()
+    assert len(rom) == 65536
+    assert rom[0xFFF0:0xFFF5] == bytes.fromhex("ea000000f0")
+    assert rom[0] == 0xFA
+    assert rom[0x70] == 0xB8
+    assert rom[0xDF:0xE1] == bytes.fromhex("b010")
+    assert rom[0x108:0x10E] == bytes.fromhex("1700f0000f00")
