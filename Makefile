@@ -12,6 +12,8 @@ ACCELERATOR ?= tcg
 BACKEND ?= auto
 BENCH ?= boot
 TESTS ?= tests
+# More than two cores' worth: the end-to-end tests mostly wait for guests to boot.
+WORKERS ?= 3
 
 BIN := .venv/bin
 DEV := $(BIN)/python -m berth_dev
@@ -55,7 +57,7 @@ lint: bootstrap ## Style, types and the law of layers
 	$(BIN)/lint-imports
 
 test: lint verify ## Every test; a test that is skipped is a test that fails
-	$(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips $(TESTS)
+	$(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips -n $(WORKERS) --dist loadgroup $(TESTS)
 
 test-unit: bootstrap ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit

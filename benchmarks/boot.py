@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from uuid import uuid4
 
 from benchmarks.figures import Target, conclude, resident_mib, table
@@ -58,7 +59,7 @@ def measure(cluster: Cluster, *, runs: int) -> None:
     operator, agent = resident_mib(cluster.operator.pid), resident_mib(node.agent.pid)
     table("boot: from apply to the first answer", {"Berth": berth, "by hand": hand}, "s")
     print(f"\nidle memory: operator {operator:.0f} MiB, agent {agent:.0f} MiB")
-    ratio = sorted(berth)[len(berth) // 2] / sorted(hand)[len(hand) // 2]
+    ratio = median(berth) / median(hand)
     conclude(
         "boot",
         [
