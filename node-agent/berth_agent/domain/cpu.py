@@ -1,9 +1,9 @@
 """`<cpu>` and `<vcpu>`: topology, and the model that a guest gets where its owner names none.
 
 KVM: host-model, all that the host's CPU has and libvirt can promise to a migration's target. TCG: Nehalem, a named
-model, which means the same in every version of QEMU (`maximum` does not, so a guest could not move to a newer one); it
-is the largest of libvirt's that the emulator has all of, offers x86-64-v2, which newer distributions ask for, and
-guests boot 7 % faster with it than with `maximum` (docs/decisions/0007-domain-and-libvirt.md has the measurement).
+model, which means the same in every version of QEMU (`maximum` does not, so a guest could not move to a newer one), and
+which the emulator has all of. It offers x86-64-v2, which newer distributions ask for. No model boots measurably faster
+than another (docs/decisions/0007-domain-and-libvirt.md).
 """
 
 from typing import Literal
