@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # libvirt and QEMU: the nodes. The rest, by line: links and namespaces; building libvirt-python; the guest image tiny;
 # the guest image debian; the control plane's signing key.
 packages="
-  libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils seabios ipxe-qemu
+  libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils seabios ipxe-qemu ovmf libxml2-utils
   iproute2 nftables dnsmasq-base procps util-linux mount busybox-static curl
   libvirt-dev pkg-config gcc libc6-dev python3-dev
   syslinux syslinux-common mtools dosfstools fdisk cpio lz4 kmod binutils
