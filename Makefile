@@ -57,7 +57,7 @@ lint: bootstrap ## Style, types and the law of layers
 	$(BIN)/lint-imports
 
 test: lint verify ## Every test; a test that is skipped is a test that fails
-	$(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips -n $(WORKERS) --dist loadgroup $(TESTS)
+	$(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips -n $(WORKERS) --no-loadscope-reorder $(TESTS)
 
 test-unit: bootstrap ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit

@@ -1,16 +1,19 @@
-"""How all tests are run: those that share a cluster, an API server or a node stay together in one worker."""
-
-from pathlib import Path
+"""How the tests are shared out among workers: what shares a cluster, an API server or a node stays in one."""
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-_SHARING = ("integration", "e2e")
+_SHARING = ("tests/integration/", "tests/e2e/")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group by folder what has session fixtures that are dear; a worker takes a group whole."""
-    root = Path(__file__).parent
-    for item in items:
-        parts = item.path.relative_to(root).parts
-        if parts[0] in _SHARING:
-            item.add_marker(pytest.mark.xdist_group("/".join(parts[:-1])))
+class FolderScheduling(LoadScopeScheduling):
+    """Gives a worker whole folders of tests whose session fixtures are dear, and whole files of all others."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return file.rsplit("/", 1)[0] if file.startswith(_SHARING) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderScheduling:
+    """Asked by xdist where tests run on more than one worker."""
+    return FolderScheduling(config, log)

@@ -38,6 +38,7 @@ def cluster() -> Iterator[Cluster]:
             },
         ),
         say=print,
+        anew=True,
     )
     prefix = str(made.vm_subnet.network_address).rpartition(".")[0]
     made.kubectl.apply([network("default", prefix), image("tiny", made), image("debian", made)])
