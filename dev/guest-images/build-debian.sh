@@ -12,14 +12,18 @@ out=${1:?usage: build-debian.sh OUT.qcow2 [SIZE_MIB]}
 size=${2:-2048}
 source=$(dirname "$(readlink -f "$0")")/debian
 suite=bookworm
-# From where this machine has its own packages, if it has this suite; else from Debian's own mirrors.
-sources=http://deb.debian.org/debian
+# From where this machine has its own packages.
+sources=
 for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.{sources,list}; do
   if grep -qsE "[[:space:]]$suite([[:space:]]|\$)" "$file" && grep -qs '\bmain\b' "$file"; then
     sources=$file
     break
   fi
 done
+if [ -z "$sources" ]; then
+  echo "$0: no file of apt's sources in /etc/apt names $suite with main: add one, the image's packages come from there" >&2
+  exit 1
+fi
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000}
 disk_id=be47deb1                                 # the MBR's disk signature, with which a PARTUUID starts
 filesystem_id=b3e47000-0000-4000-8000-0000deb12000
