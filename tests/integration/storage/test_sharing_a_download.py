@@ -113,16 +113,22 @@ async def test_who_asks_after_a_cancelled_download_gets_the_image(
 
 
 async def test_the_same_image_from_another_source_does_not_share_its_failure(cache: ImageCache, serve: Serve) -> None:
+    asked, answer = asyncio.Event(), asyncio.Event()
+
     async def missing(_: web.Request) -> web.Response:
+        asked.set()
+        await answer.wait()
         return web.Response(status=404)
 
-    failed, fetched = await asyncio.gather(
-        cache.ensure(HttpSource(url=serve("/missing", missing)), CHECKSUM),
-        cache.ensure(HttpSource(url=serve("/a", DATA)), CHECKSUM),
-        return_exceptions=True,
-    )
-    assert isinstance(failed, ImageNotFound)
-    assert not isinstance(fetched, BaseException)
+    # In this order: if the good source got the lock first, the other would find its image and not fail at all.
+    failing = asyncio.create_task(cache.ensure(HttpSource(url=serve("/missing", missing)), CHECKSUM))
+    await asked.wait()
+    fetching = asyncio.create_task(cache.ensure(HttpSource(url=serve("/a", DATA)), CHECKSUM))
+    await asyncio.sleep(0)
+    answer.set()
+    with pytest.raises(ImageNotFound):
+        await failing
+    assert (await fetching).size == len(DATA)
 
 
 async def test_two_processes_download_once(
