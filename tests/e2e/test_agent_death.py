@@ -48,7 +48,7 @@ def test_a_libvirtd_that_is_killed_and_started_again_leaves_the_guest_running(wo
     assert http_answer(address_of(vm))["boot_id"] == boot
 
 
-def test_a_guest_that_powers_itself_off_is_started_again(world: World) -> None:
+def test_a_guest_that_is_destroyed_behind_berths_back_is_started_again(world: World) -> None:
     (vm,) = world.start(world.vm("web"))
     boot = http_answer(address_of(vm))["boot_id"]
     node = world.cluster.node(vm["status"]["nodeName"])
