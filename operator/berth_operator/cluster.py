@@ -18,7 +18,7 @@ from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.ledger import held_by
-from berth_operator.scheduling.nodes import allocatable
+from berth_operator.scheduling.nodes import allocatable_of
 from berth_operator.store import Collection
 
 
@@ -34,7 +34,7 @@ def read_machine(body: Mapping[str, Any]) -> VirtualMachine:
 def read_hypervisor(body: Mapping[str, Any]) -> Hypervisor:
     """A Hypervisor whose amounts can be counted: each was written by the node it describes."""
     hypervisor = Hypervisor.from_api(body)
-    allocatable(hypervisor)
+    allocatable_of(hypervisor)
     for image in hypervisor.status.images:
         to_bytes(image.virtual_size)
     return hypervisor

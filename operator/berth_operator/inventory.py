@@ -15,7 +15,7 @@ from berth_api.storagepools import StoragePool
 from berth_operator.cluster import Cluster
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.ledger import Ledger
-from berth_operator.scheduling.nodes import BoolArray, NodeFacts, Nodes, allocatable
+from berth_operator.scheduling.nodes import BoolArray, NodeFacts, Nodes, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.store import Change
 
@@ -25,7 +25,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
     status, spec = hypervisor.status, hypervisor.spec
     return NodeFacts(
         name=hypervisor.metadata.name,
-        allocatable=allocatable(hypervisor),
+        allocatable=allocatable_of(hypervisor),
         accelerator=status.accelerator or "" if status.capacity else "",
         schedulable=spec.schedulable and not spec.maintenance and not (node is not None and node.cordoned),
         labels=node.labels if node else {},

@@ -2,7 +2,7 @@
 
 from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.node.storage_pools import NodePools
-from berth_agent.reconcile.plan.admission import Room
+from berth_api.allocatable import Amounts
 
 
 class NodeFacts:
@@ -13,9 +13,9 @@ class NodeFacts:
         self.pools = pools
 
     @property
-    def room(self) -> Room:
+    def room(self) -> Amounts:
         """What there is to claim from, in all."""
-        return Room(
+        return Amounts(
             cpu=self.capabilities.cpus * 1000,
             memory=self.capabilities.memory,
             pools=self.pools.capacities(),

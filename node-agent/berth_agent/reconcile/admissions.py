@@ -6,7 +6,8 @@ Deciding and noting are one synchronous step, so no other admission comes betwee
 
 from collections.abc import Iterable
 
-from berth_agent.reconcile.plan.admission import Refusal, Room, admit
+from berth_agent.reconcile.plan.admission import Refusal, admit
+from berth_api.allocatable import Amounts
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.virtualmachines import Claim, VirtualMachine
 
@@ -28,7 +29,9 @@ class Admissions:
         if status.claim is not None and status.admitted_claim == status.claim.id != status.released_claim:
             self._claims[vm.metadata.uid] = status.claim
 
-    def admit(self, uid: str, claim: Claim, room: Room, spec: HypervisorSpec, *, current_epoch: int) -> Refusal | None:
+    def admit(
+        self, uid: str, claim: Claim, room: Amounts, spec: HypervisorSpec, *, current_epoch: int
+    ) -> Refusal | None:
         """Admit the claim, or say why not. A claim that is admitted already stays so."""
         held = self._claims.get(uid)
         if held is not None and held.id == claim.id:

@@ -42,6 +42,13 @@ class ObjectChanged(Exception):
     retryable = True
 
 
+class SpecExceedsClaim(Exception):
+    """The spec asks for more, or other, than what the VM is bound with."""
+
+    reason = "SpecExceedsClaim"
+    retryable = False
+
+
 class ObjectUnreadable(Exception):
     """The API server has an object that this version cannot read."""
 
@@ -68,6 +75,7 @@ STEP_ERRORS = (
     ReferenceMissing,
     UnsealFailed,
     ObjectChanged,
+    SpecExceedsClaim,
     ObjectUnreadable,
     StepFailed,
     ApiError,

@@ -10,6 +10,8 @@ from berth_api.virtualmachines import VirtualMachine
 def unsupported(vm: VirtualMachine) -> str | None:
     """The first required field that would be ignored, as a path; None where there is none."""
     spec = vm.spec
+    if spec.firmware.kernel is not None:
+        return "spec.firmware.kernel"
     if spec.affinity is not None:
         for name, terms in (
             ("vmAffinity", spec.affinity.vm_affinity),

@@ -6,11 +6,11 @@ Both are immutable: a node that changes gives new columns, and an old snapshot s
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
+from berth_api.allocatable import NOTHING, Amounts, allocatable
 from berth_api.hypervisors import Hypervisor
 from berth_api.quantities import to_bytes, to_millis
 
@@ -31,20 +31,11 @@ class Taint:
 
 
 @dataclass(frozen=True)
-class Allocatable:
-    """What VMs may claim of a node: CPU in millicores, memory and each pool in bytes."""
-
-    cpu: int = 0
-    memory: int = 0
-    pools: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class NodeFacts:
     """What a decision may know of a node, apart from what is held on it."""
 
     name: str
-    allocatable: Allocatable = field(default_factory=Allocatable)
+    allocatable: Amounts = NOTHING
     accelerator: str = ""
     """`kvm` or `tcg`; empty: the node's agent has not reported yet."""
     schedulable: bool = True
@@ -57,34 +48,20 @@ class NodeFacts:
     public_key: str = ""
 
 
-MAX_AMOUNT = 2**60
-"""No node has more of anything; keeps sums within int64, whatever a node reports."""
-
-
-def _left(capacity: int, ratio: float, *taken: int) -> int:
-    return min(MAX_AMOUNT, max(0, int(capacity * Fraction(str(ratio))) - sum(taken)))
-
-
-def allocatable(hypervisor: Hypervisor) -> Allocatable:
-    """What VMs may claim: capacity times overcommit, less what is reserved and what the node's Pods request.
-
-    Source of the formula: OpenStack placement's allocation ratio, with the reserve taken after it, so that a reserve
-    is worth what it says.
-    """
-    status, ratio, reserved = hypervisor.status, hypervisor.spec.overcommit, hypervisor.spec.reserved
+def allocatable_of(hypervisor: Hypervisor) -> Amounts:
+    """What VMs may claim of the node by what it has reported; nothing before its first report."""
+    status = hypervisor.status
     if status.capacity is None:
-        return Allocatable()
-    pods_cpu = to_millis(status.pod_requests.cpu) if status.pod_requests else 0
-    pods_memory = to_bytes(status.pod_requests.memory) if status.pod_requests else 0
-    pools = {
-        pool.name: _left(to_bytes(pool.capacity), ratio.storage, to_bytes(reserved.storage))
-        for pool in status.storage_pools
-        if pool.ready
-    }
-    return Allocatable(
-        cpu=_left(to_millis(status.capacity.cpu), ratio.cpu, to_millis(reserved.cpu), pods_cpu),
-        memory=_left(to_bytes(status.capacity.memory), ratio.memory, to_bytes(reserved.memory), pods_memory),
-        pools=pools,
+        return NOTHING
+    pods = status.pod_requests
+    return allocatable(
+        Amounts(
+            cpu=to_millis(status.capacity.cpu),
+            memory=to_bytes(status.capacity.memory),
+            pools={pool.name: to_bytes(pool.capacity) for pool in status.storage_pools if pool.ready},
+        ),
+        hypervisor.spec,
+        Amounts(cpu=to_millis(pods.cpu), memory=to_bytes(pods.memory)) if pods is not None else NOTHING,
     )
 
 

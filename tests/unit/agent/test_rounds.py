@@ -21,7 +21,7 @@ from berth_agent.reconcile.steps import ACTIONS, act
 from berth_agent.storage.destinations import DestinationPolicy
 from berth_agent.storage.image_cache import ImageCache
 from berth_api.client import Forbidden, Gone, Unavailable
-from berth_api.kinds import LEASE, VIRTUAL_MACHINE, VIRTUAL_MACHINE_IMAGE
+from berth_api.kinds import LEASE, VIRTUAL_MACHINE, VIRTUAL_MACHINE_IMAGE, VIRTUAL_NETWORK
 from berth_api.virtualmachines import VirtualMachine
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -309,3 +309,45 @@ async def test_a_vm_is_not_started_on_a_binding_that_has_changed_meanwhile(node:
     node.api.add(VIRTUAL_MACHINE, body)
     await node.reconciler.reconcile(node.owner)
     assert "start" not in node.hypervisor.methods()
+
+
+async def test_an_edited_spec_gets_no_more_at_its_next_start_than_was_claimed(node: AgentWorld) -> None:
+    await node.reconcile()
+    body = node.vm
+    assert body is not None
+    body["spec"]["memory"] = {"size": "900Gi"}
+    body["metadata"]["generation"] = 2
+    node.api.add(VIRTUAL_MACHINE, body)
+    node.hypervisor.crash(node.uid)
+    node.now += timedelta(minutes=1)
+    await node.reconcile()
+    assert condition(node, "Ready")["reason"] == "SpecExceedsClaim"
+    assert "1Gi are claimed" in condition(node, "Ready")["message"]
+    assert node.status["phase"] == "Failed"
+
+    body = node.vm
+    assert body is not None
+    body["spec"]["memory"] = {"size": "512Mi"}
+    body["metadata"]["generation"] = 3
+    node.api.add(VIRTUAL_MACHINE, body)
+    await node.reconcile()
+    assert node.status["phase"] == "Running"
+
+
+async def test_a_claim_that_is_too_small_for_the_spec_by_now_is_refused(node: AgentWorld) -> None:
+    body = vm_body(node.uid, memory={"size": "900Gi"})
+    node.add(VIRTUAL_MACHINE, body)
+    await node.reconcile()
+    assert node.status["refusedClaim"] == "claim-1"
+    assert "SpecExceedsClaim" in condition(node, "Ready")["message"]
+    assert await node.traces() == NOTHING
+
+
+async def test_a_network_that_closes_to_the_namespace_lets_nobody_start_on_it(node: AgentWorld) -> None:
+    body = node.api.peek(VIRTUAL_NETWORK, "default")
+    assert body is not None
+    body["spec"]["allowedNamespaces"] = ["others"]
+    node.add(VIRTUAL_NETWORK, body)
+    await node.reconcile()
+    assert node.status["refusedClaim"] == "claim-1"
+    assert "no longer allows" in condition(node, "Ready")["message"]

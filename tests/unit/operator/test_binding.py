@@ -121,7 +121,7 @@ def nic(**more: Any) -> list[dict[str, Any]]:
             "NotSupported",
             "topologySpreadConstraints",
         ),
-        ({"firmware": {"kernel": {"imageRef": {"name": "vmlinuz"}}}}, "ImageNotFound", "vmlinuz"),
+        ({"firmware": {"kernel": {"imageRef": {"name": "vmlinuz"}}}}, "NotSupported", "firmware.kernel"),
     ],
 )
 async def test_a_vm_says_what_keeps_it_from_being_bound(spec: dict[str, Any], reason: str, hint: str) -> None:

@@ -10,7 +10,7 @@ from berth_api.hypervisors import Hypervisor
 from berth_operator.cluster import Cluster
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.ledger import Ledger
-from berth_operator.scheduling.nodes import allocatable
+from berth_operator.scheduling.nodes import allocatable_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -153,14 +153,14 @@ def test_allocatable_is_capacity_times_overcommit_less_reserve_and_pods() -> Non
         },
         "status": hypervisor_status(memory="8Gi", podRequests={"cpu": "250m", "memory": "512Mi"}),
     }
-    found = allocatable(Hypervisor.from_api(body))
+    found = allocatable_of(Hypervisor.from_api(body))
     assert (found.cpu, found.memory) == (4400 - 500 - 250, 12 * GIB - GIB - GIB // 2)
     assert found.pools == {"default": 190 * GIB}
 
 
 def test_a_pool_that_is_not_ready_is_not_there() -> None:
     status = hypervisor_status(storagePools=[{"name": "default", "capacity": "100Gi", "ready": False}])
-    assert allocatable(Hypervisor.from_api({"metadata": {"name": "n"}, "status": status})).pools == {}
+    assert allocatable_of(Hypervisor.from_api({"metadata": {"name": "n"}, "status": status})).pools == {}
 
 
 @pytest.mark.parametrize("capacity", [{"cpu": "1", "memory": "lots"}, {"cpu": "", "memory": "1"}])
@@ -179,5 +179,5 @@ def test_a_node_that_boasts_does_not_break_the_sums() -> None:
 
 
 def test_a_node_that_has_reported_nothing_gives_nothing() -> None:
-    found = allocatable(Hypervisor.from_api({"metadata": {"name": "n"}}))
+    found = allocatable_of(Hypervisor.from_api({"metadata": {"name": "n"}}))
     assert (found.cpu, found.memory, found.pools) == (0, 0, {})

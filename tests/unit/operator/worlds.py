@@ -13,12 +13,13 @@ from nacl.public import PrivateKey
 from tests.fakes.api import FakeApi
 
 from berth_api import kinds
+from berth_api.allocatable import Amounts
 from berth_api.fields import AGENT, FINALIZER
 from berth_api.virtualmachines import ClaimedInterface, VirtualMachine
 from berth_operator.leases import Leadership
 from berth_operator.operation import Operation
 from berth_operator.scheduling.ledger import Holding
-from berth_operator.scheduling.nodes import Allocatable, NodeFacts, Nodes
+from berth_operator.scheduling.nodes import NodeFacts, Nodes
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot, Usage
 from berth_operator.settings import Settings
@@ -34,7 +35,7 @@ def facts(
     name: str, *, cpu: int = 4000, memory: int = 8 * GIB, pools: dict[str, int] | None = None, **more: Any
 ) -> NodeFacts:
     """A node with 4 cores, 8 GiB and a default pool of 100 GiB, that runs guests under tcg."""
-    whole = Allocatable(cpu=cpu, memory=memory, pools={"default": 100 * GIB} if pools is None else pools)
+    whole = Amounts(cpu=cpu, memory=memory, pools={"default": 100 * GIB} if pools is None else pools)
     return NodeFacts(name=name, allocatable=whole, **{"accelerator": "tcg", **more})
 
 

@@ -4,13 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from berth_agent.reconcile.admissions import Admissions
-from berth_agent.reconcile.plan.admission import Room
+from berth_api.allocatable import Amounts, allocatable
 from berth_api.hypervisors import HypervisorSpec, Overcommit, Reserved
 from berth_api.quantities import from_bytes, from_millis, to_bytes, to_millis
 from berth_api.virtualmachines import Claim, ClaimedPool
 
 GIB = 1024**3
-ROOM = Room(cpu=2000, memory=8 * GIB, pools={"default": 100 * GIB})
+ROOM = Amounts(cpu=2000, memory=8 * GIB, pools={"default": 100 * GIB})
 SPEC = HypervisorSpec(overcommit=Overcommit(cpu=2.0), reserved=Reserved(memory="1Gi"))
 
 
@@ -65,7 +65,7 @@ def test_a_former_leaders_claim_is_refused() -> None:
 
 
 def test_a_pool_that_is_not_ready_is_named() -> None:
-    bare = Room(cpu=2000, memory=8 * GIB, pools={})
+    bare = Amounts(cpu=2000, memory=8 * GIB, pools={})
     refusal = Admissions().admit("a", claim(), bare, SPEC, current_epoch=3)
     assert refusal is not None
     assert refusal.reason == "StoragePoolNotReady"
@@ -77,3 +77,29 @@ def test_admitting_the_same_claim_twice_counts_it_once() -> None:
     big = claim("big", memory=6 * GIB)
     assert admissions.admit("a", big, ROOM, SPEC, current_epoch=3) is None
     assert admissions.admit("a", big, ROOM, SPEC, current_epoch=3) is None
+
+
+@given(
+    st.integers(0, 64_000),
+    st.integers(0, 1024 * GIB),
+    st.integers(0, 1024 * GIB),
+    st.sampled_from([0.1, 0.5, 1.0, 1.5, 4.0, 8.0]),
+    st.integers(0, 16 * GIB),
+)
+def test_whatever_the_operator_may_bind_to_an_empty_node_the_agent_admits_and_no_more(
+    cpu: int, memory: int, storage: int, ratio: float, reserved: int
+) -> None:
+    total = Amounts(cpu=cpu, memory=memory, pools={"default": storage})
+    spec = HypervisorSpec(
+        overcommit=Overcommit(cpu=ratio, memory=ratio, storage=ratio),
+        reserved=Reserved(cpu=from_millis(reserved % 8000), memory=from_bytes(reserved), storage=from_bytes(reserved)),
+    )
+    limits = allocatable(total, spec)
+    whole = claim(cpu=limits.cpu, memory=limits.memory, storage=limits.pools["default"])
+    assert Admissions().admit("a", whole, total, spec, current_epoch=3) is None
+    for more in (
+        claim(cpu=limits.cpu + 1, memory=1, storage=1),
+        claim(cpu=1, memory=limits.memory + 1, storage=1),
+        claim(cpu=1, memory=1, storage=limits.pools["default"] + 1),
+    ):
+        assert Admissions().admit("a", more, total, spec, current_epoch=3) is not None

@@ -7,21 +7,10 @@ refuses a former leader's late decision by the epoch.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from berth_api.allocatable import Amounts, allocatable
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.quantities import from_bytes, from_millis, to_bytes, to_millis
 from berth_api.virtualmachines import Claim
-
-
-@dataclass(frozen=True)
-class Room:
-    """What the node has in all."""
-
-    cpu: int
-    """Millicores."""
-    memory: int
-    """Bytes."""
-    pools: Mapping[str, int]
-    """Bytes by storage pool."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +22,7 @@ class Refusal:
 
 
 def admit(
-    claim: Claim, others: Mapping[str, Claim], room: Room, spec: HypervisorSpec, *, current_epoch: int
+    claim: Claim, others: Mapping[str, Claim], room: Amounts, spec: HypervisorSpec, *, current_epoch: int
 ) -> Refusal | None:
     """Refuse the claim if the node cannot hold it beside `others` (claims already admitted here), else None."""
     if claim.epoch < current_epoch:
@@ -41,32 +30,26 @@ def admit(
             "StaleEpoch",
             f"the claim was decided in epoch {claim.epoch}, but the operator's Lease is at {current_epoch}",
         )
-    for check in (_cpu, _memory, _storage):
-        refusal = check(claim, tuple(others.values()), room, spec)
-        if refusal is not None:
-            return refusal
-    return None
+    limits, taken = allocatable(room, spec), tuple(others.values())
+    return _cpu(claim, taken, limits) or _memory(claim, taken, limits) or _storage(claim, taken, limits)
 
 
-def _cpu(claim: Claim, others: tuple[Claim, ...], room: Room, spec: HypervisorSpec) -> Refusal | None:
-    limit = int((room.cpu - to_millis(spec.reserved.cpu)) * spec.overcommit.cpu)
-    short = to_millis(claim.cpu) + sum(to_millis(other.cpu) for other in others) - limit
+def _cpu(claim: Claim, others: tuple[Claim, ...], limits: Amounts) -> Refusal | None:
+    short = to_millis(claim.cpu) + sum(to_millis(other.cpu) for other in others) - limits.cpu
     return Refusal("InsufficientCPU", f"the node is short of {from_millis(short)} CPU") if short > 0 else None
 
 
-def _memory(claim: Claim, others: tuple[Claim, ...], room: Room, spec: HypervisorSpec) -> Refusal | None:
-    limit = int((room.memory - to_bytes(spec.reserved.memory)) * spec.overcommit.memory)
-    short = to_bytes(claim.memory) + sum(to_bytes(other.memory) for other in others) - limit
+def _memory(claim: Claim, others: tuple[Claim, ...], limits: Amounts) -> Refusal | None:
+    short = to_bytes(claim.memory) + sum(to_bytes(other.memory) for other in others) - limits.memory
     return Refusal("InsufficientMemory", f"the node is short of {from_bytes(short)} of memory") if short > 0 else None
 
 
-def _storage(claim: Claim, others: tuple[Claim, ...], room: Room, spec: HypervisorSpec) -> Refusal | None:
+def _storage(claim: Claim, others: tuple[Claim, ...], limits: Amounts) -> Refusal | None:
     for pool in claim.pools:
-        if pool.name not in room.pools:
+        if pool.name not in limits.pools:
             return Refusal("StoragePoolNotReady", f"the storage pool {pool.name} is not ready on the node")
         taken = sum(to_bytes(p.size) for other in others for p in other.pools if p.name == pool.name)
-        limit = int((room.pools[pool.name] - to_bytes(spec.reserved.storage)) * spec.overcommit.storage)
-        short = to_bytes(pool.size) + taken - limit
+        short = to_bytes(pool.size) + taken - limits.pools[pool.name]
         if short > 0:
             return Refusal("InsufficientStorage", f"the storage pool {pool.name} is short of {from_bytes(short)}")
     return None

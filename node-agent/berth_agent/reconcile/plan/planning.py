@@ -73,7 +73,7 @@ def _pause_before_start(desired: Desired, observed: Observed, now: datetime) -> 
 
 def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
     paused = desired.goal is Goal.PAUSE
-    admit: tuple[Step, ...] = () if desired.admitted else (AdmitClaim(),)
+    admit: tuple[Step, ...] = () if desired.admitted and observed.power.is_active else (AdmitClaim(),)
     if observed.power.is_active:
         return (*admit, *_repairs(desired, observed), *_pause_or_resume(observed.power, paused=paused))
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)

@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 from berth_agent.reconcile.plan.desired import Desired, Goal
 from berth_agent.reconcile.plan.observed import Observed, ObservedInterface, Power
 from berth_agent.reconcile.plan.steps import (
-    AdmitClaim,
     AttachInterface,
     CreateDisk,
     Step,
@@ -191,7 +190,7 @@ def _ready(situation: Situation) -> _Aspect:
         return _Aspect("Ready", "True", "GuestRunning")
     if answers.refused:
         return _Aspect("Ready", "False", "ClaimRefused", answers.refusal)
-    if failure is not None and not isinstance(failure.step, AdmitClaim):
+    if failure is not None:
         return _Aspect("Ready", "False", failure.reason, failure.message)
     return _Aspect("Ready", "False", f"Guest{phase}" if phase in ("Paused", "Stopped", "Stopping") else phase)
 

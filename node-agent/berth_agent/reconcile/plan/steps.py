@@ -24,7 +24,7 @@ class Step:
 
 @dataclass(frozen=True)
 class AdmitClaim(Step):
-    """Check the claim against what the node really has, and answer."""
+    """Check the spec against the claim, and the claim against what the node really has; answer, if it is a new one."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The plugin chain of a network: its own, or that of a NetworkAttachmentDefinition."""
 
+from dataclasses import replace
+
 from berth_agent.network.chains import Chain, parse_chain
 from berth_agent.network.errors import ChainInvalid
 from berth_api.client import Api, NotFound
@@ -19,13 +21,16 @@ async def chain_of(api: Api, network: VirtualNetwork) -> Chain:
         PodNetworkUnsupported: it has a plugin that needs a Pod.
         ApiError: the NetworkAttachmentDefinition could not be read.
     """
-    name = _PREFIX + network.metadata.name
     reference = network.spec.network_attachment_definition_ref
     if reference is not None:
-        return parse_chain(await _config_of(api, reference), default_name=name)
+        return _ours(parse_chain(await _config_of(api, reference), default_name=network.metadata.name))
     if network.spec.cni is None:
         raise ChainInvalid(f"VirtualNetwork {network.metadata.name} has neither cni nor a reference to one")
-    return parse_chain(network.spec.cni.to_api(), default_name=name)
+    return _ours(parse_chain(network.spec.cni.to_api(), default_name=network.metadata.name))
+
+
+def _ours(chain: Chain) -> Chain:
+    return replace(chain, name=_PREFIX + chain.name.removeprefix(_PREFIX))
 
 
 async def _config_of(api: Api, reference: NetworkAttachmentDefinitionReference) -> str:

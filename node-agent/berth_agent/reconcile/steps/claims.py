@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 
+from berth_agent.reconcile.plan.admission import Refusal
+from berth_agent.reconcile.plan.covering import uncovered
 from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim
-from berth_agent.reconcile.rounds import ClaimRefused, Round
+from berth_agent.reconcile.rounds import ClaimRefused, Round, SpecExceedsClaim
 from berth_api.client import NotFound
 from berth_api.fields import OPERATOR_LEASE
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.kinds import LEASE
+from berth_api.quantities import to_bytes
+from berth_api.virtualmachines import Claim
 
 
 async def admit(_step: AdmitClaim, work: Round) -> None:
@@ -15,6 +19,10 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     tools, claim = work.tools, work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
+    if not work.observed.power.is_active:
+        _cover(work, claim)
+    if work.answers.admitted == claim.id:
+        return
     epoch = await _current_epoch(work)
     hypervisor = tools.view.hypervisor(tools.node_name)
     spec = hypervisor.spec if hypervisor is not None else HypervisorSpec()
@@ -27,6 +35,33 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
         raise ClaimRefused(claim.id, refusal)
     work.answers = replace(work.answers, admitted=claim.id)
     await work.report(work)
+
+
+def _cover(work: Round, claim: Claim) -> None:
+    """Refuse a new claim that is too small for the spec by now, and hold a VM back whose admitted one is."""
+    vm, tools = work.vm, work.tools
+    cpu, memory = tools.view.size(vm)
+    lacking = uncovered(
+        vm,
+        claim,
+        cpus=cpu.count,
+        memory=to_bytes(memory.size),
+        accelerator=tools.facts.capabilities.accelerator,
+    ) or _closed_network(work)
+    if lacking is None:
+        return
+    if work.answers.admitted == claim.id:
+        raise SpecExceedsClaim(lacking)
+    raise ClaimRefused(claim.id, Refusal(SpecExceedsClaim.reason, lacking))
+
+
+def _closed_network(work: Round) -> str | None:
+    namespace = work.owner.namespace
+    for nic in work.vm.spec.interfaces:
+        allowed = work.tools.view.network(nic.network_name).spec.allowed_namespaces
+        if allowed is not None and namespace not in allowed:
+            return f"the network {nic.network_name} no longer allows VMs of the namespace {namespace}"
+    return None
 
 
 async def release(_step: ReleaseClaim, work: Round) -> None:
