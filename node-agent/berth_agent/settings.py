@@ -44,10 +44,11 @@ class AgentSettings(BaseSettings):
     """auto finds out by booting: /dev/kvm being there does not mean that guests boot under it."""
     image_file_dir: Path | None = None
     """Directory that `source.file` of images is relative to. Left out: such images are refused."""
-    image_denied_cidrs: Networks = ()
-    """Networks that image URLs may not lead to, beside loopback and link-local: the cluster's Services and Pods."""
+    image_denied_cidrs: Networks = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+    """Networks that image URLs may not lead to, beside loopback and link-local. By default all private ones: Services,
+    Pods and nodes are there, and no agent can know which of them are the cluster's."""
     image_allowed_cidrs: Networks = ()
-    """Exceptions from what is denied."""
+    """Exceptions from what is denied: where the administrator's own image servers are."""
     image_stall: Annotated[float, Field(gt=0)] = 30.0
     """Seconds without a byte after which a download is given up, to be tried again."""
     image_keep: Annotated[float, Field(ge=0)] = 24 * 3600.0
