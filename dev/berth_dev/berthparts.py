@@ -80,7 +80,7 @@ def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
         "BERTH_AGENT_IMAGE_FILE_DIR": nodefs.IMPORT_FOLDER,
         "BERTH_AGENT_IMAGE_DENIED_CIDRS": str(run.plan.network),
         "BERTH_AGENT_IMAGE_ALLOWED_CIDRS": f"{run.plan.image_server}/32",
-        "BERTH_AGENT_LIVENESS": liveness,
+        "BERTH_AGENT_LIVENESS_URL": liveness,
         "BERTH_AGENT_LOG_FORMAT": "text",
         **run.options.agent_env,
     }

@@ -101,7 +101,7 @@ async def _work(settings: AgentSettings, api: ApiClient) -> None:
                 registry=build_registry(api, intake),
                 settings=watch_settings(selectors(settings.node_name)),
                 clusterwide=True,
-                liveness_endpoint=settings.liveness,
+                liveness_endpoint=settings.liveness_url,
             )
             for task in background:
                 task.cancel()

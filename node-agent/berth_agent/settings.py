@@ -63,7 +63,7 @@ class AgentSettings(BaseSettings):
     """Seconds between complete comparisons of the API server's list with what is on the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """VMs worked on at the same time. Most of a start is waiting for QEMU and CNI plugins."""
-    liveness: str | None = None
+    liveness_url: str | None = None
     """URL to serve the liveness probe on, for example http://0.0.0.0:8080/healthz."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "json"
