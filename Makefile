@@ -35,8 +35,8 @@ up: bootstrap ## Make a cluster (CLUSTER, NODES, OPERATOR, AGENT)
 down: bootstrap ## Leave nothing of the cluster behind
 	@$(DEV) down --cluster $(CLUSTER)
 
-status: bootstrap ## Show what runs and where its logs are
-	@$(DEV) status
+status: bootstrap ## Show what runs and where its logs are (CLUSTER; left out: all)
+	@$(DEV) status $(if $(filter file,$(origin CLUSTER)),,--cluster $(CLUSTER))
 
 images: bootstrap ## Build the guest images
 	@$(DEV) images
