@@ -91,6 +91,7 @@ class NodeAffinity(Model):
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredSchedulingTerm, ...], Field(max_length=MAX_TERMS)
     ] = ()
+    """Not honoured yet: what is preferred has no effect on the choice of the node."""
 
 
 class VMAffinityTerm(Model):
@@ -118,6 +119,7 @@ class VMAffinity(Model):
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[WeightedVMAffinityTerm, ...], Field(max_length=MAX_TERMS)
     ] = ()
+    """Not honoured yet: what is preferred has no effect on the choice of the node."""
 
 
 class Affinity(Model):
@@ -136,6 +138,7 @@ class Toleration(Model):
     value: Annotated[str, Field(max_length=63)] = ""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
     toleration_seconds: int | None = None
+    """Not honoured yet: a VM that runs is not taken off a node for a taint."""
 
     rules = (
         Cel(
@@ -159,6 +162,7 @@ class TopologySpreadConstraint(Model):
     max_skew: Annotated[int, Field(ge=1)]
     topology_key: Annotated[str, Field(min_length=1, max_length=317)]
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
+    """Not honoured yet: ScheduleAnyway has no effect, and a VM with DoNotSchedule is refused as NotSupported."""
     label_selector: LabelSelector | None = None
     min_domains: Annotated[int, Field(ge=1)] | None = None
 

@@ -116,8 +116,8 @@ class Disk(Model):
             "disk size must be at least 1Mi",
         ),
         Cel(
-            "!has(self.size) || " + at_most("self.size", "quantity('64Ti')"),
-            "disk size must be at most 64Ti",
+            "!has(self.size) || " + at_most("self.size", "quantity('16Ti')"),
+            "disk size must be at most 16Ti",
         ),
         Cel(
             "!has(oldSelf.size) || !has(self.size) || " + at_least("self.size", "quantity(string(oldSelf.size))"),
@@ -203,7 +203,8 @@ class VirtualMachineSpec(Model):
     run_strategy: Annotated[RunStrategy, ServerDefault("Always")] = "Always"
     paused: bool = False
     restarted_at: datetime | None = None
-    """A new value restarts the guest once, or starts a stopped one; removing it does nothing."""
+    """A new value restarts the guest once, or starts a stopped one; removing it does nothing.
+    Not honoured yet: no value has an effect."""
     class_name: ObjectName | None = None
     cpu: CPU | None = None
     memory: Memory | None = None
@@ -221,10 +222,13 @@ class VirtualMachineSpec(Model):
         tuple[TopologySpreadConstraint, ...], Field(max_length=16), ListMap(("topologyKey", "whenUnsatisfiable"))
     ] = ()
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
+    """A PriorityClass. Not honoured yet: VMs are placed in no order of importance, and none makes way for another."""
     eviction_strategy: Annotated[
         Literal["LiveMigrate", "LiveMigrateIfPossible", "None"], ServerDefault("LiveMigrate")
     ] = "LiveMigrate"
+    """What becomes of the VM when its node is drained. Not honoured yet: no VM is evicted or migrated."""
     recovery_strategy: Annotated[Literal["Restart", "None"], ServerDefault("Restart")] = "Restart"
+    """What becomes of the VM when its node is lost. Not honoured yet: it stays bound to the node."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600), ServerDefault(30)] = 30
 
     rules = (
