@@ -243,11 +243,14 @@ async def test_remains_of_which_only_the_uid_is_known_are_taken_down(node: Agent
 async def test_a_delete_interrupts_a_download(node: AgentWorld) -> None:
     body = vm_body(node.uid, disks=[{"name": "root", "size": "64Mi", "imageRef": {"name": "endless"}}])
     node.add(VIRTUAL_MACHINE, body)
-    asked = asyncio.Event()
+    asked, left = asyncio.Event(), asyncio.Event()
 
-    async def never_answer(*_: object) -> None:
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked.set()
-        await asyncio.Event().wait()
+        await reader.read()  # until the agent hangs up
+        writer.close()
+        await writer.wait_closed()
+        left.set()
 
     server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     async with server:
@@ -259,6 +262,7 @@ async def test_a_delete_interrupts_a_download(node: AgentWorld) -> None:
         node.reconciler.outdated(node.owner)
         assert await asyncio.wait_for(round_, 5) == 0
         await node.settle(rounds=2)
+        await asyncio.wait_for(left.wait(), 5)
     assert node.status["releasedClaim"] == "claim-1"
     assert await node.traces() == NOTHING
 
