@@ -90,7 +90,7 @@ def _escaped(path: str) -> str:
 def hosts(plan: AddressPlan, node: str, number: int) -> str:
     """Write the node's /etc/hosts: there is no DNS on the underlay."""
     return (
-        f"127.0.0.1 localhost\n"
+        f"127.0.0.1 localhost localhost.localdomain\n"
         f"{plan.node(number)} {node}\n"
         f"{plan.control_plane} control-plane\n"
         f"{plan.image_server} {IMAGE_HOST}\n"

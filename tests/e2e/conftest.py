@@ -1,6 +1,7 @@
 """One cluster of two nodes for all end-to-end tests: real control plane, libvirtd, QEMU, CNI plugins and guests.
 
-A test gets a namespace of its own in it, and leaves nothing behind: its VMs are deleted, and must be gone, at its end.
+A test gets a namespace of its own in it, and leaves nothing behind: its VMs are deleted at its end, and then the nodes
+must be as they were before it.
 """
 
 import http.client
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.image_servers import HostileImageServer
+from tests.e2e.traces import all_traces, assert_nothing_left
 
 from berth_dev.clusters import Cluster
 from berth_dev.processes import poll_until
@@ -56,11 +58,13 @@ def hostile_server(cluster: Cluster) -> Iterator[HostileImageServer]:
 def world(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator["World"]:
     readable = "".join(c if c.isalnum() else "-" for c in request.node.name.removeprefix("test_").lower())
     namespace = f"{readable[:40].strip('-')}-{next(NUMBERS)}"
+    before = all_traces(cluster)
     cluster.kubectl("create", "namespace", namespace)
     made = World(cluster, namespace)
     yield made
     cluster.kubectl("delete", VM, "--all", "-n", namespace, "--timeout=120s", timeout=130)
     cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    assert_nothing_left(cluster, before)
 
 
 def network(name: str, prefix: str, **plugin: Any) -> dict[str, Any]:

@@ -1,40 +1,10 @@
 """After a delete nothing is left: no domain, tap, veth, namespace, CNI cache entry, address, disk, seed or log."""
 
-import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 from tests.e2e.conftest import World, address_of, http_answer
 from tests.e2e.image_servers import HostileImageServer
-
-from berth_dev.clusters import Cluster
-from berth_dev.nodes import NodeHandle
-from berth_dev.processes import poll_until
-
-
-def traces(node: NodeHandle) -> dict[str, list[str]]:
-    """Everything on a node that a VM could leave behind."""
-    links = json.loads(node.exec(["ip", "-j", "link"]).stdout)
-    files = node.exec(
-        ["find", "/var/lib/berth", "/var/lib/cni", "/run/cni", "-type", "f", "-not", "-path", "*/images/*"]
-    ).stdout.split()
-    return {
-        "domains": node.exec(["virsh", "list", "--all", "--name"]).stdout.split(),
-        "links": sorted(link["ifname"] for link in links),
-        "namespaces": sorted(node.exec(["ip", "netns", "list"]).stdout.split()),
-        "files": sorted(files),
-        "qemu": node.exec(["sh", "-c", "ls /run/libvirt/qemu/*.pid 2>/dev/null || true"]).stdout.split(),
-    }
-
-
-def all_traces(cluster: Cluster) -> dict[str, dict[str, list[str]]]:
-    return {node.name: traces(node) for node in cluster.nodes}
-
-
-def allocated(cluster: Cluster) -> int:
-    network: dict[str, Any] = json.loads(cluster.kubectl("get", "vnet", "default", "-o", "json"))
-    return int(network.get("status", {}).get("allocated", 0))
+from tests.e2e.traces import all_traces, assert_nothing_left
 
 
 def test_a_deleted_vm_leaves_nothing(world: World) -> None:
@@ -55,7 +25,7 @@ def test_a_deleted_vm_leaves_nothing(world: World) -> None:
 
     http_answer(address_of(vm))
     world.delete("web")
-    assert all_traces(world.cluster) == before
+    assert_nothing_left(world.cluster, before)
     world.cluster.kubectl("wait", "--for=jsonpath={.status.allocated}=0", "vnet/default", "--timeout=20s", timeout=30)
 
 
@@ -64,7 +34,7 @@ def test_a_vm_is_deleted_while_its_image_downloads(world: World, hostile_server:
     world.apply(_image("endless", hostile_server.url("hang"), "ab" * 32), _vm_on(world, "endless"))
     world.wait_for_reason("web", "DisksReady", "Preparing")
     world.delete("web", timeout=20)
-    assert all_traces(world.cluster) == before
+    assert_nothing_left(world.cluster, before)
 
 
 def test_a_vm_is_deleted_while_its_agent_is_down(world: World) -> None:
@@ -76,7 +46,7 @@ def test_a_vm_is_deleted_while_its_agent_is_down(world: World) -> None:
     agent.start()
     agent.wait_ready()
     world.kubectl("wait", "--for=delete", "vm/web", "--timeout=60s", timeout=70)
-    assert all_traces(world.cluster) == before
+    assert_nothing_left(world.cluster, before)
 
 
 def test_a_vm_whose_object_vanished_while_the_agent_was_down_is_reaped(world: World) -> None:
@@ -88,13 +58,7 @@ def test_a_vm_whose_object_vanished_while_the_agent_was_down_is_reaped(world: Wo
     world.kubectl("patch", "vm", "web", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     node.agent.start()
     node.agent.wait_ready()
-    _wait_until(lambda: all_traces(world.cluster) == before)
-
-
-def _wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert poll_until(deadline, interval=0.5), "it did not become true in time"
+    assert_nothing_left(world.cluster, before)
 
 
 def _image(name: str, url: str, digest: str) -> dict[str, Any]:

@@ -1,6 +1,10 @@
 """A VM that fits nowhere says why, and runs when room appears."""
 
+import json
+
 from tests.e2e.conftest import VM, World, address_of, http_answer
+
+from berth_api.quantities import to_bytes
 
 
 def test_a_vm_that_fits_nowhere_says_why_and_runs_when_room_appears(world: World) -> None:
@@ -26,7 +30,9 @@ def test_memory_that_no_node_has_is_named_with_what_is_short(world: World) -> No
 
 
 def test_a_vm_waits_for_the_room_that_another_gives_back(world: World) -> None:
-    first, second = (world.vm(name, nodeName="node-1", memory={"size": "13Gi"}) for name in ("first", "second"))
+    node = json.loads(world.cluster.kubectl("get", "hv", "node-1", "-o", "json"))
+    more_than_half = {"size": f"{to_bytes(node['status']['capacity']['memory']) * 55 // 100 // 2**20}Mi"}
+    first, second = (world.vm(name, nodeName="node-1", memory=more_than_half) for name in ("first", "second"))
     world.start(first)
     world.apply(second)
     assert "1 lacks memory" in world.wait_for_reason("second", "Scheduled", "Unschedulable")
