@@ -6,6 +6,7 @@ nothing that `teardown` cannot find.
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 from berth_dev import (
@@ -30,6 +31,8 @@ from berth_dev.progress import Say
 from berth_dev.states import Artifacts, Options, Run
 
 _SLOW_START = 120.0
+_MACHINE = Path("/run/lock")
+"""A folder that every machine has: locked while a cluster takes its place on the machine."""
 
 
 def project_root() -> Path:
@@ -54,10 +57,14 @@ def bring_up(name: str, options: Options, *, say: Say, root: Path, anew: bool) -
     artifacts = build(say)
     if anew and teardown.take_down(name, say=say, root=root):
         say(f"took the former cluster {name} down")
-    with states.locked(root / name):
+    with states.locked(root / name), ExitStack() as choosing:
+        # Until its links are there, nobody else on the machine may choose an index: roots do not know of each other.
+        choosing.enter_context(states.locked(_MACHINE))
         run = record(name, options, artifacts, root)
         cluster = Cluster(run)
         try:
+            _lay_links(cluster)
+            choosing.close()
             _make(cluster, say)
         except BaseException as error:
             say(f"failed; taking down what was made of {name} (the logs stay in {run.state / 'logs'})")
@@ -119,14 +126,18 @@ def _make(cluster: Cluster, say: Say) -> None:
     _start_berth(cluster, say)
 
 
+def _lay_links(cluster: Cluster) -> None:
+    """Make the bridges, whose names and addresses are the index's."""
+    plan = cluster.run.plan
+    links.apply(links.host_links(plan))
+    links.disable_ipv6(plan, [plan.underlay_bridge, plan.vm_bridge])
+
+
 def _start_api(cluster: Cluster) -> None:
     """Start what takes longest to come up; nothing waits for it yet."""
-    plan = cluster.run.plan
     folder = cluster.run.state / "control-plane"
     folder.mkdir()
     controlplane.write_credentials(folder)
-    links.apply(links.host_links(plan))
-    links.disable_ipv6(plan, [plan.underlay_bridge, plan.vm_bridge])
     for name in ("etcd", "kube-apiserver", "image-server"):
         cluster.part(name).start()
 
