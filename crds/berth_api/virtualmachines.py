@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from berth_api.hardware import CPU as CPU  # noqa: PLC0414 - part of a VM, so importable from here as well
-from berth_api.hardware import Memory as Memory  # noqa: PLC0414 - same
+from berth_api.hardware import CPU, Memory
 from berth_api.markers import Cel, InWords, ListMap, ServerDefault, SetList
 from berth_api.objects import DNS_LABEL, Condition, Label, Model, ObjectName, Resource
 from berth_api.quantities import MeasuredQuantity, Quantity, at_least, at_most

@@ -11,7 +11,9 @@ from berth_dev.errors import CommandError, DevError
 from berth_dev.processes import poll_until
 
 _FIELD_MANAGER = "berth-dev"
-_IN_FORCE_TIMEOUT = 30.0
+_IN_FORCE_TIMEOUT = 90.0
+_NOT_YET = "There can be a delay"
+"""What the server's admission says while it does not know a new kind: it looks for new ones every half minute."""
 _PROBE_HYPERVISOR = {
     "apiVersion": "berth.dev/v1alpha1",
     "kind": "Hypervisor",
@@ -135,8 +137,13 @@ def wait_in_force(kubectl: Kubectl, agent: str) -> None:
 
 
 def _adds_finalizer(kubectl: Kubectl) -> bool:
-    tried = json.loads(kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(_PROBE_VM)))
-    return bool(tried["metadata"].get("finalizers"))
+    try:
+        tried = kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(_PROBE_VM))
+    except CommandError as error:
+        if _NOT_YET in str(error):
+            return False
+        raise
+    return bool(json.loads(tried)["metadata"].get("finalizers"))
 
 
 def _refuses(kubectl: Kubectl, agent: str) -> bool:
@@ -145,7 +152,7 @@ def _refuses(kubectl: Kubectl, agent: str) -> bool:
     except CommandError as error:
         if "ValidatingAdmissionPolicy" in str(error):
             return True
-        if "cannot create" in str(error):
+        if "cannot create" in str(error) or _NOT_YET in str(error):
             return False
         raise
     return False

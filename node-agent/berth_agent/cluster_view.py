@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import ValidationError
 
+from berth_api.hardware import CPU, Memory
 from berth_api.hypervisors import Hypervisor
 from berth_api.kinds import (
     CLUSTER_VIRTUAL_MACHINE_IMAGE,
@@ -26,7 +27,7 @@ from berth_api.objects import Resource
 from berth_api.storagepools import StoragePool
 from berth_api.virtualmachineclasses import VirtualMachineClass
 from berth_api.virtualmachineimages import ClusterVirtualMachineImage, ImageSpec, VirtualMachineImage
-from berth_api.virtualmachines import CPU, ImageReference, Memory, VirtualMachine
+from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ from pydantic_xml import attr
 
 from berth_agent.domain.elements import Element, OnOff
 from berth_agent.domain.requests import Accelerator
-from berth_api.virtualmachines import CPU
+from berth_api.hardware import CPU
 
 _DEFAULT: dict[Accelerator, str] = {"kvm": "host-model", "tcg": "Nehalem"}
 

@@ -10,7 +10,8 @@ from re import compile as regex
 from typing import Any, Literal
 from unicodedata import category
 
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 Accelerator = Literal["kvm", "tcg"]
 DiskFormat = Literal["qcow2", "raw"]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from berth_api import kinds
+from berth_api.hardware import CPU, Memory
 from berth_api.kinds import Kind
 from berth_api.quantities import to_bytes
-from berth_api.virtualmachines import CPU, Disk, ImageReference, Memory, Phase, VirtualMachine
+from berth_api.virtualmachines import Disk, ImageReference, Phase, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.cluster import Cluster
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from berth_api.hardware import CPU, Memory
 from berth_api.overhead import memory_overhead
 from berth_api.quantities import to_bytes
 from berth_api.selectors import NodeSelector, Toleration
-from berth_api.virtualmachines import CPU, Memory, VirtualMachineSpec
+from berth_api.virtualmachines import VirtualMachineSpec
 
 ACCELERATORS = ("kvm", "tcg")
 ANY_CPU_MODEL = frozenset({"", "host-model", "host-passthrough", "maximum"})

@@ -16,7 +16,7 @@ from berth_dev.processes import poll_until
 NODES = ("node-1", "node-2")
 _CRDS = PROJECT / "crds"
 _STATIC = PROJECT / "charts" / "berth" / "files"
-_IN_FORCE_TIMEOUT = 30.0
+_IN_FORCE_TIMEOUT = 90.0
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,9 @@ def _wait_for_policies(server: ApiServer) -> None:
         {"apiVersion": "berth.dev/v1alpha1", "kind": "Hypervisor", "metadata": {"name": "elsewhere"}, "spec": {}}
     )
     deadline = time.monotonic() + _IN_FORCE_TIMEOUT
-    while "berth.dev/vm" not in server.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=probe):
+    make = ("create", "--dry-run=server", "-o", "json", "-f", "-")
+    # Admission looks for new kinds every half minute, and until then refuses objects of them.
+    while "berth.dev/vm" not in server.kubectl(*make, stdin=probe, check=False):
         assert poll_until(deadline)
     arguments = ("--kubeconfig", str(agent), "create", "--dry-run=server", "-o", "name", "-f", "-")
     while server.kubectl(*arguments, stdin=hypervisor, check=False):

@@ -14,7 +14,7 @@ from tests.integration.hypervisor.nodes import Node, running_node
 from berth_agent.domain.requests import DomainDisk, DomainRequest
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.settings import LibvirtSettings
-from berth_api.virtualmachines import CPU
+from berth_api.hardware import CPU
 from berth_dev.caches import cache_root
 from berth_dev.images import build_images, read_images
 from berth_dev.progress import silent

@@ -15,7 +15,8 @@ from berth_agent.domain.requests import DomainDisk
 from berth_agent.hypervisor.errors import DomainNotFound, OperationFailed, OperationInvalid
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.states import DomainEventKind, DomainOwner, DomainPower
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,7 @@ from berth_agent.domain.requests import DomainInterface
 from berth_agent.hypervisor.accelerators import choose_accelerator, probe
 from berth_agent.hypervisor.errors import AcceleratorUnusable, OperationFailed, PoolConflict
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
-from berth_api.virtualmachines import CPU
+from berth_api.hardware import CPU
 
 pytestmark = pytest.mark.integration
 

@@ -12,7 +12,8 @@ from berth_agent.domain.documents import build
 from berth_agent.domain.metadata import NAMESPACE_URI
 from berth_agent.hypervisor.errors import DomainExists, DomainRejected
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 pytestmark = pytest.mark.integration
 

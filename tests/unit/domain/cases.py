@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Final
 
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
-from berth_api.virtualmachines import CPU, Firmware, ImageReference, KernelBoot
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware, ImageReference, KernelBoot
 
 MIB = 1024 * 1024
 _IMAGE = ImageReference(name="kernel")

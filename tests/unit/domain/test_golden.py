@@ -18,7 +18,8 @@ from tests.unit.domain.cases import CASES
 from berth_agent.domain.documents import build, document
 from berth_agent.domain.elements import Element
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 GOLDEN = Path(__file__).parent / "golden"
 REWRITE = os.environ.get("BERTH_REWRITE_GOLDEN") == "1"

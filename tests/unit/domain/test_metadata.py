@@ -7,7 +7,8 @@ from tests.unit.domain.cases import SMALL
 
 from berth_agent.domain.metadata import NAMESPACE_URI, MetadataError, Owner, hardware_hash, owner_of
 from berth_agent.domain.requests import DirectKernel
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 _FIELDS = "<namespace>a</namespace><name>b</name><uid>u</uid><claim>c</claim>"
 _REST = "<generation>3</generation><hardware>h</hardware>"

@@ -9,7 +9,8 @@ from berth_agent.domain.metadata import owner_of
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
 from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.states import DomainPower
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 TEXT = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn")), min_size=1, max_size=40)

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.domain.cases import CASES, SMALL
 
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, InvalidDomainRequest
-from berth_api.virtualmachines import CPU, Firmware
+from berth_api.hardware import CPU
+from berth_api.virtualmachines import Firmware
 
 _DISK = SMALL.disks[0]
 _NIC = SMALL.interfaces[0]
