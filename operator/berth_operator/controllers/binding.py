@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from berth_api import kinds
 from berth_api.client import Api, ApiError, DeadlineExceeded, NotFound, Unavailable
-from berth_api.fields import FINALIZER, OPERATOR
+from berth_api.fields import FINALIZER
 from berth_api.quantities import from_bytes, from_millis
 from berth_api.virtualmachines import Claim, ClaimedPool, VirtualMachine
 from berth_operator import statuses
@@ -24,6 +24,7 @@ from berth_operator.controllers.references import Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
 from berth_operator.controllers.secrets import read_user_data, seal
 from berth_operator.controllers.unsupported import unsupported
+from berth_operator.controllers.vmstatuses import apply_status
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership
@@ -163,15 +164,7 @@ class Binding:
         body = statuses.bound(vm, node=decision.node, claim=decision.claim, now=self._now())
         uid = vm.metadata.uid
         try:
-            written = await self._api.apply(
-                kinds.VIRTUAL_MACHINE,
-                vm.metadata.name,
-                vm.metadata.namespace,
-                body,
-                field_manager=OPERATOR,
-                subresource="status",
-                resource_version=vm.metadata.resource_version,
-            )
+            written = await apply_status(self._api, vm, body)
         except (Unavailable, DeadlineExceeded):
             raise  # perhaps it was done: see clear_up
         except ApiError:
@@ -189,15 +182,7 @@ class Binding:
         if current is None or statuses.shows(current, body):
             return
         leadership.check()
-        written = await self._api.apply(
-            kinds.VIRTUAL_MACHINE,
-            vm.metadata.name,
-            vm.metadata.namespace,
-            body,
-            field_manager=OPERATOR,
-            subresource="status",
-            resource_version=current.metadata.resource_version,
-        )
+        written = await apply_status(self._api, current, body)
         self._cluster.machines.upsert(written)
         self._events.tell(vm, "Warning", "FailedScheduling", f"{why.reason}: {why.message}")
 

@@ -4,15 +4,15 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from berth_api import kinds
 from berth_api.client import Api
-from berth_api.fields import FINALIZER, OPERATOR
+from berth_api.fields import FINALIZER
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator import statuses
 from berth_operator.cluster import Cluster
 from berth_operator.controllers import finalizers
 from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.vmstatuses import apply_status
 from berth_operator.events import Events
 from berth_operator.leases import Leadership
 from berth_operator.store import Key
@@ -97,14 +97,6 @@ class Machines:
         if statuses.shows(vm, body):
             return None
         leadership.check()
-        written = await self._api.apply(
-            kinds.VIRTUAL_MACHINE,
-            vm.metadata.name,
-            vm.metadata.namespace,
-            body,
-            field_manager=OPERATOR,
-            subresource="status",
-            resource_version=vm.metadata.resource_version,
-        )
+        written = await apply_status(self._api, vm, body)
         self._cluster.machines.upsert(written)
         return None

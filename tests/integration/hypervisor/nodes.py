@@ -15,15 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from berth_dev.nodefs import QEMU_CONF
+
 _BOUND = ("/run/libvirt", "/var/lib/libvirt", "/var/log/libvirt", "/var/cache/libvirt", "/etc/libvirt")
-_QEMU_CONF = """\
-user = "root"
-group = "root"
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-remember_owner = 0
-"""
 _LIBVIRTD_CONF = """\
 host_uuid = "{host_uuid}"
 auth_unix_ro = "none"
@@ -74,7 +68,7 @@ class Node:
         for folder in _BOUND:
             self.path(folder).mkdir(parents=True)
         etc = self.path("/etc/libvirt")
-        (etc / "qemu.conf").write_text(_QEMU_CONF)
+        (etc / "qemu.conf").write_text(QEMU_CONF)
         (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(host_uuid=uuid.uuid4()))
         (etc / "virtlogd.conf").write_text(_VIRTLOGD_CONF)
         self._holder = subprocess.Popen(
