@@ -4,9 +4,16 @@ from typing import Annotated
 
 from pydantic import Field
 
-from berth_api.markers import Cel, InWords, ServerDefault
+from berth_api.markers import Cel, InWords, ServerDefault, SetList
 from berth_api.objects import Model
 from berth_api.quantities import Quantity, at_least, at_most
+
+CPUFeature = Annotated[
+    str,
+    Field(min_length=1, max_length=63, pattern=r"^[a-z0-9][a-z0-9._-]*$"),
+    InWords("must be the name of a CPU feature as libvirt knows it, in lower case, such as avx2"),
+]
+"""A CPU's feature by its name in libvirt's CPU map, such as avx2 or sse4.2."""
 
 
 class CPU(Model):
@@ -28,6 +35,9 @@ class CPU(Model):
     ) = None
     """host-model, host-passthrough, maximum, or a model's name as libvirt knows it.
     Left out: the best that the node's accelerator has."""
+    features: Annotated[tuple[CPUFeature, ...], Field(max_length=64), SetList()] = ()
+    """What the guest's CPU must have, whatever its model brings, such as avx2: the VM goes only to nodes that can give
+    all of them."""
 
     rules = (
         Cel("!has(self.maxSockets) || self.maxSockets >= self.sockets", "maxSockets must be at least sockets"),

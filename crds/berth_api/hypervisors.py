@@ -11,6 +11,9 @@ from berth_api.markers import Cel, ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
 from berth_api.quantities import MeasuredQuantity, Quantity
 
+FirmwareKind = Literal["BIOS", "EFI", "SecureBoot"]
+"""How guests can be booted; SecureBoot is EFI that insists on signed boot loaders."""
+
 _AT_LEAST_A_TENTH = Cel("self >= 0.1", "must be at least 0.1; to keep new VMs away set schedulable to false")
 """Beside the schema's minimum, whose integer part is all that the API server compares a whole number with."""
 
@@ -39,6 +42,9 @@ class HypervisorSpec(Model):
     maintenance: bool = False
     overcommit: Overcommit = Field(default_factory=Overcommit)
     reserved: Reserved = Field(default_factory=Reserved)
+    max_virtual_machines: Annotated[int, Field(ge=0, le=10000)] = 250
+    """VMs that may be bound to the node, whatever their size: each costs processes, taps and a share of every listing.
+    The counterpart of a kubelet's maxPods."""
 
 
 class HypervisorCapacity(Model):
@@ -85,12 +91,16 @@ class HypervisorStatus(Model):
     libvirt_version: str | None = None
     agent_version: str | None = None
     cpu_models: Annotated[tuple[str, ...], SetList()] = ()
+    cpu_features: Annotated[tuple[str, ...], SetList()] = ()
+    """CPU features that guests can be given under the node's accelerator, by libvirt's names."""
     machine_types: Annotated[tuple[str, ...], SetList()] = ()
+    """With q35 among them, which stands for the newest."""
+    firmware: Annotated[tuple[FirmwareKind, ...], SetList()] = ()
     networks: Annotated[tuple[HypervisorNetwork, ...], ListMap(("name",))] = ()
     images: Annotated[tuple[HypervisorImage, ...], ListMap(("digest",))] = ()
     storage_pools: Annotated[tuple[HypervisorPool, ...], ListMap(("name",))] = ()
     pod_requests: HypervisorCapacity | None = None
-    """Sum of the requests of the node's Pods."""
+    """Sum of the requests of the node's Pods that have not ended, as the node's agent counts them."""
     public_key: str | None = None
     """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()

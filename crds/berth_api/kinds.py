@@ -37,9 +37,12 @@ STORAGE_POOL = Kind("StoragePool", "storagepools", namespaced=False)
 HYPERVISOR = Kind("Hypervisor", "hypervisors", namespaced=False)
 
 NODE = Kind("Node", "nodes", namespaced=False, group="", version="v1")
+NAMESPACE = Kind("Namespace", "namespaces", namespaced=False, group="", version="v1")
+POD = Kind("Pod", "pods", namespaced=True, group="", version="v1")
 SECRET = Kind("Secret", "secrets", namespaced=True, group="", version="v1")
 EVENT = Kind("Event", "events", namespaced=True, group="events.k8s.io", version="v1")
 LEASE = Kind("Lease", "leases", namespaced=True, group="coordination.k8s.io", version="v1")
+PRIORITY_CLASS = Kind("PriorityClass", "priorityclasses", namespaced=False, group="scheduling.k8s.io", version="v1")
 NETWORK_ATTACHMENT_DEFINITION = Kind(
     "NetworkAttachmentDefinition",
     "network-attachment-definitions",

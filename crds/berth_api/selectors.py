@@ -91,16 +91,20 @@ class NodeAffinity(Model):
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[PreferredSchedulingTerm, ...], Field(max_length=MAX_TERMS)
     ] = ()
-    """Not honoured yet: what is preferred has no effect on the choice of the node."""
+    """A node scores by the sum of the weights of the terms that match it."""
 
 
 class VMAffinityTerm(Model):
     """VMs (by labels and namespace) that share, or must not share, a topology domain with this one."""
 
     label_selector: LabelSelector | None = None
+    """Left out: no VM. Empty: every VM."""
     namespaces: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=64)] = ()
+    """Left out, and namespaceSelector with it: the VM's own namespace."""
     namespace_selector: LabelSelector | None = None
+    """Namespaces by their labels, beside those named. Empty: every namespace."""
     topology_key: Annotated[str, Field(min_length=1, max_length=317)]
+    """The label of nodes whose equal values make a domain, such as kubernetes.io/hostname."""
 
 
 class WeightedVMAffinityTerm(Model):
@@ -119,7 +123,7 @@ class VMAffinity(Model):
     preferred_during_scheduling_ignored_during_execution: Annotated[
         tuple[WeightedVMAffinityTerm, ...], Field(max_length=MAX_TERMS)
     ] = ()
-    """Not honoured yet: what is preferred has no effect on the choice of the node."""
+    """A node scores by the VMs in its domain that the terms match, times their weights."""
 
 
 class Affinity(Model):
@@ -162,9 +166,12 @@ class TopologySpreadConstraint(Model):
     max_skew: Annotated[int, Field(ge=1)]
     topology_key: Annotated[str, Field(min_length=1, max_length=317)]
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
-    """Not honoured yet: ScheduleAnyway has no effect, and a VM with DoNotSchedule is refused as NotSupported."""
+    """DoNotSchedule: a node that would make the spread more uneven than maxSkew is left out. ScheduleAnyway: nodes
+    score by how even the spread would be."""
     label_selector: LabelSelector | None = None
+    """Which VMs of the same namespace are counted. Left out: none. Empty: all."""
     min_domains: Annotated[int, Field(ge=1)] | None = None
+    """While fewer domains than this are eligible, the fewest VMs in any domain count as 0."""
 
     rules = (
         Cel(

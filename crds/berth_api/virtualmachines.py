@@ -16,6 +16,7 @@ from berth_api.quantities import MeasuredQuantity, Quantity, at_least, at_most
 from berth_api.selectors import Affinity, LabelValue, Toleration, TopologySpreadConstraint
 
 MAC_ADDRESS = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"
+MACHINE_TYPE = r"^(q35|pc-q35-[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$"
 MAX_USER_DATA = 65536
 """Bytes of user-data: what Nova allows, and small enough to keep an object well under etcd's 1.5 MiB."""
 
@@ -207,6 +208,16 @@ class VirtualMachineSpec(Model):
     class_name: ObjectName | None = None
     cpu: CPU | None = None
     memory: Memory | None = None
+    machine_type: (
+        Annotated[
+            str,
+            Field(max_length=63, pattern=MACHINE_TYPE),
+            InWords("must be q35, or one of its versions such as pc-q35-7.2"),
+        ]
+        | None
+    ) = None
+    """The guest's chipset, as a version of q35. Left out, or just q35: the newest that the node of the VM's first start
+    has, which the VM then keeps. Another one comes in at the next start."""
     firmware: Firmware = Field(default_factory=Firmware)
     disks: Annotated[tuple[Disk, ...], Field(max_length=24), ListMap(("name",))] = ()
     networks: Annotated[tuple[NetworkInterface, ...], Field(max_length=8), ListMap(("name",))] | None = None
@@ -221,7 +232,11 @@ class VirtualMachineSpec(Model):
         tuple[TopologySpreadConstraint, ...], Field(max_length=16), ListMap(("topologyKey", "whenUnsatisfiable"))
     ] = ()
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
-    """A PriorityClass. Not honoured yet: VMs are placed in no order of importance, and none makes way for another."""
+    """A PriorityClass. VMs of a higher priority are placed first; none makes way for another.
+    Left out: the cluster's default class, or priority 0."""
+    scheduler_profile: Label | None = None
+    """The profile of filters and scores by which a node is chosen, from the operator's configuration.
+    Left out: the profile named default."""
     eviction_strategy: Annotated[
         Literal["LiveMigrate", "LiveMigrateIfPossible", "None"], ServerDefault("LiveMigrate")
     ] = "LiveMigrate"

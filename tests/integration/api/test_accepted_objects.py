@@ -20,8 +20,16 @@ EVERYTHING: dict[str, Any] = {
     "spec.runStrategy": "RerunOnFailure",
     "spec.paused": True,
     "spec.restartedAt": "2026-01-01T00:00:00Z",
-    "spec.cpu": {"cores": 2, "sockets": 1, "threads": 1, "maxSockets": 4, "model": "host-model"},
+    "spec.cpu": {
+        "cores": 2,
+        "sockets": 1,
+        "threads": 1,
+        "maxSockets": 4,
+        "model": "host-model",
+        "features": ["avx2", "sse4.2"],
+    },
     "spec.memory": {"size": "2Gi", "maxSize": "8Gi"},
+    "spec.machineType": "pc-q35-7.2",
     "spec.firmware": {"type": "EFI", "secureBoot": True, "uuid": "4c4c4544-0050-3710-8058-b4c04f4d3432"},
     "spec.disks.0.bootOrder": 1,
     "spec.disks.0.storagePoolName": "shared",
@@ -52,6 +60,7 @@ EVERYTHING: dict[str, Any] = {
         {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"},
     ],
     "spec.priorityClassName": "high",
+    "spec.schedulerProfile": "packed",
     "spec.evictionStrategy": "None",
     "spec.recoveryStrategy": "None",
     "spec.terminationGracePeriodSeconds": 0,
@@ -67,6 +76,15 @@ GOOD: tuple[tuple[str, Kind, dict[str, Any]], ...] = (
     ),
     ("a VM without NICs", kinds.VIRTUAL_MACHINE, {"spec.networks": []}),
     ("a VM of 63 letters", kinds.VIRTUAL_MACHINE, {"metadata.name": "a" * 63}),
+    *(
+        (f"machine type {name}", kinds.VIRTUAL_MACHINE, {"spec.machineType": name})
+        for name in ("q35", "pc-q35-4.0.1", "pc-q35-rhel9.4.0", "pc-q35-noble")
+    ),
+    (
+        "64 CPU features of 63 letters",
+        kinds.VIRTUAL_MACHINE,
+        {"spec.cpu.features": [f"f{number:02}".ljust(63, "x") for number in range(64)]},
+    ),
     ("memory in bytes", kinds.VIRTUAL_MACHINE, {"spec.memory.size": 1073741824}),
     ("memory in decimals", kinds.VIRTUAL_MACHINE, {"spec.memory.size": "1.5G"}),
     ("user-data of just the size", kinds.VIRTUAL_MACHINE, {"spec.cloudInit.userData": "#" * 65536}),
@@ -132,6 +150,7 @@ GOOD: tuple[tuple[str, Kind, dict[str, Any]], ...] = (
                 "maintenance": True,
                 "overcommit": {"cpu": 16, "memory": 1.5},
                 "reserved": {"cpu": "500m", "memory": "1Gi", "storage": 0},
+                "maxVirtualMachines": 0,
             }
         },
     ),

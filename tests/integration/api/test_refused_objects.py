@@ -39,6 +39,21 @@ MACHINES: tuple[Case, ...] = (
     ("too many cpus", {"spec.cpu": {"cores": 512, "sockets": 2}}, "cores * sockets * threads must be at most 512"),
     ("fewer sockets at most", {"spec.cpu": {"sockets": 4, "maxSockets": 2}}, "maxSockets must be at least sockets"),
     ("cpu model with spaces", {"spec.cpu.model": "Intel Xeon"}, "must be the name of a CPU model"),
+    (
+        "cpu feature in upper case",
+        {"spec.cpu.features": ["AVX2"]},
+        "must be the name of a CPU feature as libvirt knows",
+    ),
+    ("cpu feature that is markup", {"spec.cpu.features": ["a'/><x"]}, "must be the name of a CPU feature as libvirt"),
+    ("cpu feature without name", {"spec.cpu.features": [""]}, "must be the name of a CPU feature as libvirt knows"),
+    ("cpu feature twice", {"spec.cpu.features": ["avx", "avx"]}, "spec.cpu.features[1]: Duplicate value"),
+    ("65 cpu features", {"spec.cpu.features": [f"f{i}" for i in range(65)]}, "must have at most 64 items"),
+    ("machine of another family", {"spec.machineType": "pc-i440fx-7.2"}, "must be q35, or one of its versions"),
+    ("machine without version", {"spec.machineType": "pc-q35-"}, "must be q35, or one of its versions"),
+    ("machine that is markup", {"spec.machineType": "pc-q35-7.2'/>"}, "must be q35, or one of its versions"),
+    ("machine of no name", {"spec.machineType": ""}, "must be q35, or one of its versions"),
+    ("profile in upper case", {"spec.schedulerProfile": "Packed"}, "must be of a-z, 0-9 and '-'"),
+    ("profile without name", {"spec.schedulerProfile": ""}, "must be of a-z, 0-9 and '-'"),
     ("negative memory", {"spec.memory.size": "-1Gi"}, "must be a quantity such as 500m, 2 or 4Gi, and not negative"),
     (
         "negative memory as number",
@@ -195,6 +210,7 @@ MACHINES: tuple[Case, ...] = (
 CLASSES: tuple[Case, ...] = (
     ("class without memory", {"spec.memory": REMOVED}, "spec.memory: Required value"),
     ("class with no cores", {"spec.cpu.cores": 0}, "should be greater than or equal to 1"),
+    ("class with an odd feature", {"spec.cpu.features": ["avx 2"]}, "must be the name of a CPU feature as libvirt"),
     ("class with too little memory", {"spec.memory.size": "1Ki"}, "memory size must be at least 16Mi"),
 )
 
@@ -319,6 +335,9 @@ POOLS: tuple[Case, ...] = (
 HYPERVISORS: tuple[Case, ...] = (
     ("no overcommit at all", {"spec.overcommit": {"cpu": 0}}, "must be at least 0.1"),
     ("negative reserve", {"spec.reserved": {"memory": "-1Gi"}}, "must be a quantity such as"),
+    ("fewer VMs than none", {"spec.maxVirtualMachines": -1}, "should be greater than or equal to 0"),
+    ("more VMs than any node", {"spec.maxVirtualMachines": 10001}, "should be less than or equal to 10000"),
+    ("half a VM", {"spec.maxVirtualMachines": 1.5}, "must be of type integer"),
     ("schedulable in words", {"spec.schedulable": "yes"}, "must be of type boolean"),
 )
 

@@ -13,6 +13,9 @@ from berth_api.virtualmachines import VirtualMachine
     ("kind", "parts", "path"),
     [
         (kinds.NODE, ("n1",), "/api/v1/nodes/n1"),
+        (kinds.NAMESPACE, ("ns",), "/api/v1/namespaces/ns"),
+        (kinds.POD, ("p", "ns"), "/api/v1/namespaces/ns/pods/p"),
+        (kinds.PRIORITY_CLASS, ("high",), "/apis/scheduling.k8s.io/v1/priorityclasses/high"),
         (kinds.SECRET, ("s", "ns"), "/api/v1/namespaces/ns/secrets/s"),
         (kinds.VIRTUAL_MACHINE, (), "/apis/berth.dev/v1alpha1/virtualmachines"),
         (kinds.VIRTUAL_MACHINE, ("", "ns"), "/apis/berth.dev/v1alpha1/namespaces/ns/virtualmachines"),
