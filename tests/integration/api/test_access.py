@@ -213,6 +213,10 @@ async def test_an_agent_sees_its_own_machines_by_selector(agents: Agents) -> Non
     assert [item["metadata"]["name"] for item in found.items] == ["mine"]
 
 
+async def test_an_agent_counts_the_pods_of_its_node(agents: Agents) -> None:
+    await agents.first.list(kinds.POD, field_selector="spec.nodeName=node-1")
+
+
 FOREIGN = "a node agent may write the status of VMs on its own node only"
 NOT_ALLOWED = "cannot"
 ATTEMPTS: tuple[tuple[str, Attempt, str], ...] = (
@@ -290,6 +294,11 @@ ATTEMPTS: tuple[tuple[str, Attempt, str], ...] = (
     ),
     ("reading Secrets", lambda client: client.list(kinds.SECRET), NOT_ALLOWED),
     ("reading a Secret", lambda client: client.get(kinds.SECRET, "s", "default"), NOT_ALLOWED),
+    (
+        "deleting a Pod",
+        lambda client: client.delete(kinds.POD, "p", "default"),
+        NOT_ALLOWED,
+    ),
     (
         "a Node's labels",
         lambda client: client.patch_json(

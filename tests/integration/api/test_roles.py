@@ -24,6 +24,10 @@ OPERATOR_MAY = (
     "get secrets",
     "patch nodes",
     "watch nodes",
+    "list namespaces",
+    "watch namespaces",
+    "list priorityclasses.scheduling.k8s.io",
+    "watch priorityclasses.scheduling.k8s.io",
     "watch leases.coordination.k8s.io",
     "create leases.coordination.k8s.io in berth-system",
     "update leases.coordination.k8s.io in berth-system named berth-operator",
@@ -42,6 +46,9 @@ OPERATOR_MAY_NOT = (
     "update leases.coordination.k8s.io in berth-system named node-1",
     "delete nodes",
     "create pods",
+    "list pods",
+    "patch namespaces",
+    "create priorityclasses.scheduling.k8s.io",
     "impersonate users",
 )
 

@@ -25,8 +25,15 @@ READ_BY_AGENTS = (
     kinds.VIRTUAL_NETWORK,
     kinds.STORAGE_POOL,
     kinds.HYPERVISOR,
+    kinds.POD,
 )
-READ_BY_THE_OPERATOR = (*READ_BY_AGENTS, kinds.NODE, kinds.LEASE)
+READ_BY_THE_OPERATOR = (
+    *(kind for kind in READ_BY_AGENTS if kind is not kinds.POD),
+    kinds.NODE,
+    kinds.LEASE,
+    kinds.NAMESPACE,
+    kinds.PRIORITY_CLASS,
+)
 
 
 async def watch(client: ApiClient, watched: tuple[Kind, ...], expected: set[str]) -> None:
@@ -80,6 +87,8 @@ async def test_kopf_is_refused_nothing(
         await api.create(kinds.VIRTUAL_MACHINE, specimen(kinds.VIRTUAL_MACHINE, "watched"), "default")
         async with await ApiClient.connect(kubeconfig, user_agent="t") as client:
             expected = {"VirtualMachine/watched", "StoragePool/default"}
-            await watch(client, watched, expected | ({"Node/node-1"} if kinds.NODE in watched else set()))
+            if kinds.NODE in watched:
+                expected |= {"Node/node-1", "Namespace/berth-system", "PriorityClass/system-node-critical"}
+            await watch(client, watched, expected)
     told = [record.getMessage() for record in caplog.records]
     assert [line for line in told if "Not enough permissions" in line or "orbidden" in line or "403" in line] == []
