@@ -11,7 +11,7 @@ from typing import Any, Self
 from berth_api.client.credentials import Connection, Credentials
 from berth_api.client.errors import Conflict, Gone, Invalid, Unavailable
 from berth_api.client.ports import ObjectList
-from berth_api.client.transports import Transport
+from berth_api.client.transports import CONNECTIONS, Transport
 from berth_api.kinds import Kind
 
 PAGE = 500
@@ -27,19 +27,23 @@ class ApiClient:
         self._transport = transport
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None, *, user_agent: str, deadline: float = 10.0) -> Self:
+    async def connect(
+        cls, kubeconfig: Path | None, *, user_agent: str, deadline: float = 10.0, connections: int = CONNECTIONS
+    ) -> Self:
         """Get ready to talk to the API server; no request is sent yet.
 
         Args:
             kubeconfig: Path of a kubeconfig; None inside a Pod.
             user_agent: Who we are, for the server's logs and metrics.
             deadline: Seconds that each call may take in all (a list: each page of it).
+            connections: Requests under way at the same time, watches included; more of them wait their turn, and
+                waiting counts towards the deadline.
 
         Raises:
             Unauthorized: There are no credentials.
         """
         credentials = await Credentials.read(kubeconfig)
-        return cls(Transport(credentials, user_agent=user_agent, deadline=deadline))
+        return cls(Transport(credentials, user_agent=user_agent, deadline=deadline, connections=connections))
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,5 +1,7 @@
 """The client and its fake agree with the real API server."""
 
+import json
+
 import pytest
 from tests.fakes.api import FakeApi
 from tests.integration.api.apiserver import ApiServer
@@ -16,6 +18,7 @@ from berth_api.client import (
     Invalid,
     NotFound,
     Unauthorized,
+    Unavailable,
 )
 
 pytestmark = pytest.mark.integration
@@ -115,3 +118,27 @@ async def test_a_wrong_token_is_unauthorized(server: ApiServer) -> None:
     async with await ApiClient.connect(kubeconfig, user_agent="t") as client:
         with pytest.raises(Unauthorized):
             await client.list(POOL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "works"),
+    [
+        ({"tls-server-name": "kubernetes.default.svc"}, True),
+        ({"tls-server-name": "elsewhere.invalid"}, False),
+        ({"certificate-authority-data": None}, False),
+        ({"certificate-authority-data": None, "insecure-skip-tls-verify": True}, True),
+    ],
+    ids=["a name of the server", "another name", "an unknown certificate", "nothing verified"],
+)
+async def test_the_server_proves_who_it_is(server: ApiServer, changes: dict[str, object], works: bool) -> None:
+    config = json.loads(server.kubeconfig.read_text())
+    cluster = config["clusters"][0]["cluster"] | changes
+    config["clusters"][0]["cluster"] = {name: value for name, value in cluster.items() if value is not None}
+    path = server.folder / "changed.kubeconfig"
+    path.write_text(json.dumps(config))
+    async with await ApiClient.connect(path, user_agent="t") as client:
+        if works:
+            assert (await client.list(POOL)).resource_version
+        else:
+            with pytest.raises(Unavailable, match="certificate"):
+                await client.list(POOL)

@@ -1,15 +1,12 @@
 """The client turns every way in which a server can fail into a typed error, and leaves no call waiting."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from tests.unit.api.servers import kubeconfig_text, serving
 
 from berth_api.client import (
     AlreadyExists,
@@ -27,35 +24,6 @@ from berth_api.client import (
     Unavailable,
 )
 from berth_api.kinds import HYPERVISOR, LEASE, VIRTUAL_MACHINE
-
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def kubeconfig_text(server: str, token: str) -> str:
-    return json.dumps(
-        {
-            "clusters": [{"name": "c", "cluster": {"server": server}}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-    )
-
-
-@asynccontextmanager
-async def serving(answer: Answer, folder: Path, *, deadline: float = 10.0) -> AsyncIterator[ApiClient]:
-    """A client of a server that gives this answer to everything."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    server = TestServer(app, host="127.0.0.1")
-    await server.start_server()
-    path = folder / "kubeconfig"
-    path.write_text(kubeconfig_text(str(server.make_url("")), "first"))
-    try:
-        async with await ApiClient.connect(path, user_agent="berth-test/1", deadline=deadline) as client:
-            yield client
-    finally:
-        await server.close()
 
 
 def status(code: int, reason: str = "", message: str = "why", **details: Any) -> web.Response:
