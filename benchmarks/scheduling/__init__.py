@@ -1,0 +1,1 @@
+"""How fast Berth decides and binds, beside kube-scheduler in the same control plane."""

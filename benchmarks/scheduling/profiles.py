@@ -1,0 +1,24 @@
+"""Where the time of a profiled run went."""
+
+import pstats
+from pathlib import Path
+
+_LINES = 25
+
+
+def profile_path(folder: Path | None, name: str) -> Path | None:
+    """The file for one profile; None where none is wanted."""
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute() / f"{name}.pstats"
+
+
+def print_all(folder: Path) -> None:
+    """Print the functions that took most of the time, of every profile in the folder."""
+    for path in sorted(folder.glob("*.pstats")):
+        print(f"\n### {path.name}\n\n```")
+        stats = pstats.Stats(str(path))
+        stats.sort_stats("tottime").print_stats(_LINES)
+        stats.sort_stats("cumulative").print_stats(_LINES)
+        print("```")
