@@ -4,6 +4,9 @@ KVM: host-model, all that the host's CPU has and libvirt can promise to a migrat
 model, which means the same in every version of QEMU (`maximum` does not, so a guest could not move to a newer one), and
 which the emulator has all of. It offers x86-64-v2, which newer distributions ask for. No model boots measurably faster
 than another (docs/decisions/0007-domain-and-libvirt.md).
+
+Features that the owner asks for are required on top of any model, also where the model brings them: what is written is
+what the guest must have, whatever a model of that name means to another version of libvirt.
 """
 
 from typing import Literal
@@ -41,6 +44,13 @@ class Model(Element, tag="model"):
     name: str
 
 
+class Feature(Element, tag="feature"):
+    """A feature without which the guest does not start."""
+
+    policy: Literal["require"] = attr(default="require")
+    name: str = attr()
+
+
 class CPUElement(Element, tag="cpu"):
     """The CPU that the guest sees."""
 
@@ -50,6 +60,7 @@ class CPUElement(Element, tag="cpu"):
     migratable: OnOff | None = attr(default=None)
     model: Model | None = None
     topology: Topology
+    features: tuple[Feature, ...] = ()
 
 
 def vcpu(cpu: CPU) -> VCPU:
@@ -59,14 +70,20 @@ def vcpu(cpu: CPU) -> VCPU:
 
 
 def cpu_element(cpu: CPU, accelerator: Accelerator) -> CPUElement:
-    """`<cpu>`: the model asked for, or the accelerator's default."""
+    """`<cpu>`: the model asked for, or the accelerator's default, with all features asked for."""
     topology = Topology(sockets=cpu.max_sockets or cpu.sockets, cores=cpu.cores, threads=cpu.threads)
+    features = tuple(Feature(name=name) for name in sorted(set(cpu.features)))
     match cpu.model or _DEFAULT[accelerator]:
         case "host-model":
-            return CPUElement(mode="host-model", check="partial", topology=topology)
+            return CPUElement(mode="host-model", check="partial", topology=topology, features=features)
         case "host-passthrough":
-            return CPUElement(mode="host-passthrough", check="none", migratable="on", topology=topology)
+            return CPUElement(
+                mode="host-passthrough", check="none", migratable="on", topology=topology, features=features
+            )
         case "maximum":
-            return CPUElement(mode="maximum", check="none", topology=topology)
+            return CPUElement(mode="maximum", check="none", topology=topology, features=features)
         case name:
-            return CPUElement(mode="custom", match="exact", check="partial", model=Model(name=name), topology=topology)
+            model = Model(name=name)
+            return CPUElement(
+                mode="custom", match="exact", check="partial", model=model, topology=topology, features=features
+            )

@@ -7,7 +7,7 @@ which claim it was made, and whether its hardware still is what the object asks 
 from hashlib import sha256
 from json import dumps
 from re import compile as regex
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from xml.etree.ElementTree import ParseError, fromstring
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -85,6 +85,12 @@ def owner_of(request: DomainRequest) -> Owner:
     )
 
 
+def _cpu(request: DomainRequest) -> dict[str, Any]:
+    """Features are a set: in another order they are no other hardware."""
+    asked = request.cpu.model_dump(exclude_defaults=True)
+    return asked | ({"features": sorted(set(request.cpu.features))} if request.cpu.features else {})
+
+
 def hardware_hash(request: DomainRequest) -> str:
     """A hash of what the guest has as hardware: where it differs from a running domain's, a restart is required.
 
@@ -94,7 +100,7 @@ def hardware_hash(request: DomainRequest) -> str:
     """
     kernel = request.kernel
     parts = {
-        "cpu": request.cpu.model_dump(exclude_defaults=True),
+        "cpu": _cpu(request),
         "memory": request.memory,
         "firmware": request.firmware.model_dump(exclude_defaults=True, exclude={"kernel"}),
         "machine": request.machine_type,

@@ -22,8 +22,9 @@ _UUID = regex(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAC = regex(r"[0-9a-f][02468ace](:[0-9a-f]{2}){5}")
 _DEVICE = regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _CLAIM = regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
-_MACHINE = regex(r"(pc-)?q35(-[0-9]+\.[0-9]+)?")
+_MACHINE = regex(r"q35|pc-q35-[a-z0-9]([a-z0-9.-]{0,54}[a-z0-9])?")
 _MODEL = regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_FEATURE = regex(r"[a-z0-9][a-z0-9._-]{0,62}")
 _FORBIDDEN = frozenset(("Cc", "Cs", "Cn"))
 _MIN_MEMORY = 16 * 1024 * 1024
 _MIN_MTU, _MAX_MTU = 68, 65535
@@ -148,6 +149,8 @@ def _check_identity(request: DomainRequest) -> None:
     _match(_MACHINE.fullmatch, request.machine_type, "machine_type", "a q35 machine type such as pc-q35-7.2")
     if request.cpu.model is not None:
         _match(_MODEL.fullmatch, request.cpu.model, "cpu.model", "a CPU model's name such as Haswell")
+    for index, feature in enumerate(request.cpu.features):
+        _match(_FEATURE.fullmatch, feature, f"cpu.features[{index}]", "a CPU feature's name such as avx2")
     if request.cpu.max_sockets is not None and request.cpu.max_sockets < request.cpu.sockets:
         raise InvalidDomainRequest(f"cpu.maxSockets is {request.cpu.max_sockets}: it must be at least cpu.sockets")
     if request.memory < _MIN_MEMORY:

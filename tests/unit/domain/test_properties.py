@@ -26,6 +26,7 @@ CPUS = st.builds(
     sockets=st.integers(1, 4),
     threads=st.integers(1, 2),
     max_sockets=st.none() | st.integers(4, 64),
+    features=st.lists(st.sampled_from(["avx", "avx2", "sse4.2", "3dnow", "amd-ssbd"]), unique=True).map(tuple),
     model=st.none() | st.sampled_from(["host-model", "host-passthrough", "maximum", "Haswell-noTSX", "EPYC"]),
 )
 
@@ -110,6 +111,8 @@ def test_sizes_and_strings_arrive_whole(request: DomainRequest) -> None:
     vcpu = root.find("vcpu")
     assert vcpu is not None
     assert int(vcpu.get("current", root.findtext("vcpu", ""))) == request.cpu.count
+    asked = [(feature.get("name"), feature.get("policy")) for feature in root.iterfind("cpu/feature")]
+    assert asked == [(name, "require") for name in sorted(request.cpu.features)]
     log = root.find("devices/serial/log")
     assert log is not None
     assert log.get("file") == request.console_log_path

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.domain.cases import CASES, SMALL
 
+from berth_agent.domain.metadata import hardware_hash
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, InvalidDomainRequest
 from berth_api.hardware import CPU
 from berth_api.virtualmachines import Firmware
@@ -27,6 +28,9 @@ _NIC = SMALL.interfaces[0]
         ({"claim_id": "</berth:claim>"}, "claim_id"),
         ({"machine_type": "pc-q35-7.2,accel=kvm"}, "machine_type"),
         ({"machine_type": "pc-i440fx-7.2"}, "q35"),
+        ({"machine_type": "pc-q35-"}, "q35"),
+        ({"machine_type": "pc-q35-" + "x" * 57}, "q35"),
+        ({"cpu": CPU.model_construct(**CPU().model_dump() | {"features": ("avx", "-x,+vmx")})}, "cpu.features[1]"),
         ({"cpu": CPU.model_construct(cores=1, sockets=1, threads=1, max_sockets=None, model="x,+vmx")}, "cpu.model"),
         ({"cpu": CPU(sockets=4, max_sockets=2)}, "maxSockets"),
         ({"memory": 1024}, "16Mi"),
@@ -69,6 +73,11 @@ def test_what_is_out_of_bounds_is_refused(changes: dict[str, Any], says: str) ->
 def test_the_uuid_is_the_firmwares_where_one_is_given() -> None:
     assert SMALL.domain_uuid == SMALL.uid
     assert CASES["efi-secure-boot"].domain_uuid == "11111111-2222-4333-8444-555555555555"
+
+
+def test_features_in_another_order_are_no_other_hardware() -> None:
+    one, other = (replace(SMALL, cpu=CPU(features=names)) for names in (("avx", "avx2"), ("avx2", "avx")))
+    assert hardware_hash(one) == hardware_hash(other) != hardware_hash(SMALL)
 
 
 def test_names_of_different_vms_never_meet() -> None:
