@@ -53,6 +53,7 @@ CAPABILITIES = HostCapabilities(
     machine_types=("pc-q35-7.1", "pc-q35-7.2"),
     default_machine_type="pc-q35-7.2",
     cpu_models=("Nehalem", "qemu64"),
+    cpu_features=("avx", "avx2", "sse4.2"),
     host_model="EPYC",
     efi=True,
     secure_boot=True,

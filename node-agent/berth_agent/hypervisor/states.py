@@ -150,11 +150,13 @@ class HostCapabilities:
     hypervisor_version: str
     """QEMU's."""
     machine_types: tuple[str, ...]
-    """Canonical names of machine types that are not deprecated."""
+    """Canonical names; deprecated ones among them, for there are VMs that were made with them and keep them."""
     default_machine_type: str
     """The canonical name that q35 stands for now."""
     cpu_models: tuple[str, ...]
     """Named models that run here under the accelerator."""
+    cpu_features: tuple[str, ...]
+    """Features that a guest's CPU can have here under the accelerator, sorted; empty where libvirt cannot tell."""
     host_model: str
     """The named model nearest to what the accelerator offers; empty where libvirt knows none."""
     efi: bool

@@ -11,7 +11,7 @@ from berth_agent.domain.cpu import _DEFAULT
 from berth_agent.domain.documents import build
 from berth_agent.domain.requests import DomainInterface
 from berth_agent.hypervisor.accelerators import choose_accelerator, probe
-from berth_agent.hypervisor.errors import AcceleratorUnusable, OperationFailed, PoolConflict
+from berth_agent.hypervisor.errors import AcceleratorUnusable, DomainRejected, OperationFailed, PoolConflict
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_api.hardware import CPU
 
@@ -31,9 +31,37 @@ async def test_the_capabilities_are_the_nodes(hypervisor: LibvirtHypervisor, mem
     assert host.default_machine_type in host.machine_types
     assert host.default_machine_type.startswith("pc-q35-")
     assert _DEFAULT["tcg"] in host.cpu_models
+    assert {"sse4.2", "avx2"} <= set(host.cpu_features), "what QEMU's emulator has, whatever the machine below it"
+    assert not {"avx512f", "rdseed", "vmx"} & set(host.cpu_features)
     assert host.efi
     assert host.secure_boot
     assert all(version.count(".") == 2 for version in (host.libvirt_version, host.hypervisor_version))
+
+
+async def test_a_guest_gets_every_feature_that_the_node_reports(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    offered = (await hypervisor.capabilities()).cpu_features
+    for half in (offered[::2], offered[1::2]):
+        request = replace(vm(), cpu=CPU(features=half))
+        await hypervisor.define(build(request))
+        await hypervisor.start(request.uid, paused=True)
+        await hypervisor.destroy(request.uid)
+
+
+@pytest.mark.parametrize("missing", ["avx512f", "no-such-feature"])
+async def test_a_guest_does_not_start_without_a_feature_that_it_must_have(
+    hypervisor: LibvirtHypervisor, vm: Vm, missing: str
+) -> None:
+    request = replace(vm(), cpu=CPU(features=(missing,)))
+    await hypervisor.define(build(request))
+    with pytest.raises(DomainRejected, match=missing):
+        await hypervisor.start(request.uid)
+
+
+async def test_a_guest_gets_the_machine_type_that_was_asked_for(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    host = await hypervisor.capabilities()
+    other = next(name for name in reversed(host.machine_types) if name != host.default_machine_type)
+    state = await hypervisor.define(build(replace(vm(), machine_type=other)))
+    assert state.machine_type == other
 
 
 async def test_the_probe_passes_where_guests_run() -> None:

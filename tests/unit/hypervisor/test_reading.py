@@ -10,7 +10,7 @@ from berth_agent.domain.documents import build
 from berth_agent.domain.metadata import MetadataError
 from berth_agent.hypervisor import errors
 from berth_agent.hypervisor.accelerators import rom_image
-from berth_agent.hypervisor.capabilities import machine_types
+from berth_agent.hypervisor.capabilities import machine_types, read_capabilities
 from berth_agent.hypervisor.descriptions import RUN_URI, LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.failures import message_of, translate
 from berth_agent.hypervisor.powers import power_of
@@ -23,6 +23,15 @@ _CAPABILITIES = """\
 <machine maxCpus='288'>pc-q35-7.2</machine><machine canonical='pc-q35-7.2'>q35</machine>
 <machine deprecated='yes'>pc-q35-2.4</machine><machine>pc-i440fx-7.2</machine><machine>pc-q35-7.1</machine>
 <machine>isapc</machine></arch></guest></capabilities>
+"""
+
+_DOMAIN_CAPABILITIES = """\
+<domainCapabilities><cpu>{host_model}<mode name='custom' supported='yes'>
+<model usable='yes'>qemu64</model><model usable='no'>EPYC</model></mode></cpu></domainCapabilities>
+"""
+_EPYC = """\
+<mode name='host-model' supported='yes'><model fallback='forbid'>EPYC</model><vendor>AMD</vendor>
+<feature policy='require' name='avx2'/><feature policy='disable' name='rdseed'/></mode>
 """
 
 
@@ -118,8 +127,88 @@ def described(xml: str = "", power: DomainPower = DomainPower.RUNNING, reason: s
     return describe(root, owner, LiveFacts(power, reason))
 
 
-def test_machine_types_are_canonical_of_one_family_and_not_deprecated() -> None:
-    assert machine_types(parse(_CAPABILITIES)) == (("pc-q35-7.1", "pc-q35-7.2"), "pc-q35-7.2")
+def test_machine_types_are_canonical_of_one_family_and_deprecated_ones_still_are_some() -> None:
+    assert machine_types(parse(_CAPABILITIES)) == (("pc-q35-2.4", "pc-q35-7.1", "pc-q35-7.2"), "pc-q35-7.2")
+
+
+class Libvirt:
+    """A connection that has capabilities, and spells a CPU out as it is told to, or fails."""
+
+    def __init__(self, host_model: str, spelled_out: str | libvirt.libvirtError, *, alive: bool = True) -> None:
+        self.host_model, self.spelled_out, self.alive = host_model, spelled_out, alive
+        self.asked: list[str] = []
+
+    def getCapabilities(self) -> str:  # noqa: N802 - libvirt's name
+        return _CAPABILITIES
+
+    def getDomainCapabilities(self, *_: object) -> str:  # noqa: N802 - libvirt's name
+        return _DOMAIN_CAPABILITIES.format(host_model=self.host_model)
+
+    def baselineHypervisorCPU(self, *arguments: object) -> str:  # noqa: N802 - libvirt's name
+        self.asked.append(str(arguments[4]))
+        if isinstance(self.spelled_out, Exception):
+            raise self.spelled_out
+        return self.spelled_out
+
+    def getInfo(self) -> list[object]:  # noqa: N802 - libvirt's name
+        return ["x86_64", 2048, 8]
+
+    def getMemoryStats(self, _: int) -> dict[str, int]:  # noqa: N802 - libvirt's name
+        return {"total": 1024}
+
+    def getLibVersion(self) -> int:  # noqa: N802 - libvirt's name
+        return 9_000_000
+
+    def getVersion(self) -> int:  # noqa: N802 - libvirt's name
+        return 7_002_009
+
+    def isAlive(self) -> int:  # noqa: N802 - libvirt's name
+        return int(self.alive)
+
+
+def test_cpu_features_are_what_the_host_model_has_when_it_is_spelled_out() -> None:
+    spelled_out = "<cpu><model>EPYC</model>" + "".join(
+        f"<feature policy='{policy}' name='{name}'/>"
+        for policy, name in (("require", "sse4.2"), ("disable", "rdseed"), ("require", "avx2"))
+    )
+    connection = Libvirt(_EPYC, spelled_out + "</cpu>")
+    assert read_capabilities(connection, "tcg").cpu_features == ("avx2", "sse4.2")
+    assert "<cpu><model" in connection.asked[0]
+    assert 'name="rdseed"' in connection.asked[0]
+
+
+def test_a_node_without_a_host_model_has_no_features_to_offer() -> None:
+    connection = Libvirt("<mode name='host-model' supported='no'/>", "")
+    assert read_capabilities(connection, "kvm").cpu_features == ()
+    assert connection.asked == []
+
+
+def test_a_libvirt_that_cannot_spell_features_out_still_runs_guests() -> None:
+    connection = Libvirt(_EPYC, failure(libvirt.VIR_ERR_NO_SUPPORT))
+    assert read_capabilities(connection, "tcg").cpu_features == ()
+
+
+def test_a_connection_that_breaks_meanwhile_is_no_answer() -> None:
+    connection = Libvirt(_EPYC, failure(libvirt.VIR_ERR_INTERNAL_ERROR), alive=False)
+    with pytest.raises(libvirt.libvirtError):
+        read_capabilities(connection, "tcg")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [(("efi", "yes"), (True, True)), (("efi", "no"), (True, False)), (("bios", "yes"), (False, False))],
+)
+def test_secure_boot_needs_efi_and_a_loader_that_is_secure(
+    values: tuple[str, str], expected: tuple[bool, bool]
+) -> None:
+    connection = Libvirt(_EPYC, "<cpu/>")
+    firmware, secure = values
+    connection.getDomainCapabilities = lambda *_: (  # type: ignore[method-assign]  # the fake's own
+        f"<domainCapabilities><os><enum name='firmware'><value>{firmware}</value></enum>"
+        f"<loader><enum name='secure'><value>{secure}</value></enum></loader></os></domainCapabilities>"
+    )
+    host = read_capabilities(connection, "tcg")
+    assert (host.efi, host.secure_boot) == expected
 
 
 def test_a_node_without_an_emulator_says_what_to_install() -> None:
