@@ -10,11 +10,13 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Generic, TypeVar
 
+from berth_api.backoffs import Backoff
 from berth_api.client import ApiError, Conflict, TooManyRequests
+
+__all__ = ["Backoff", "TryLater", "WorkQueue"]
 
 
 class TryLater(Exception):
@@ -23,19 +25,6 @@ class TryLater(Exception):
 
 _LOGGER = logging.getLogger(__name__)
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """Pauses after failures, in seconds: `first`, doubled each time up to `most`, less up to half of it at random."""
-
-    first: float = 0.1
-    most: float = 30.0
-
-    def pause(self, failures: int, random: Random) -> float:
-        """Pause after this many failures in a row, from 1."""
-        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 32))
-        return whole * (1 - random.random() / 2)
 
 
 class WorkQueue(Generic[K]):

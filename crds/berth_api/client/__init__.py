@@ -19,7 +19,9 @@ from berth_api.client.errors import (
     Unauthorized,
     Unavailable,
 )
-from berth_api.client.ports import Api, ObjectList
+from berth_api.client.ports import Api, ObjectList, Sink, Watcher
+from berth_api.client.reflectors import Reflector
+from berth_api.client.streams import WatchEvent
 
 __all__ = [
     "AlreadyExists",
@@ -34,7 +36,11 @@ __all__ = [
     "Invalid",
     "NotFound",
     "ObjectList",
+    "Reflector",
+    "Sink",
     "TooManyRequests",
     "Unauthorized",
     "Unavailable",
+    "WatchEvent",
+    "Watcher",
 ]

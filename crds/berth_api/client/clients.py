@@ -4,13 +4,16 @@ Objects change under us all the time, so nothing here reads, changes and writes 
 or name the version that they mean.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
 
 from berth_api.client.credentials import Connection, Credentials
 from berth_api.client.errors import Conflict, Gone, Invalid, Unavailable
 from berth_api.client.ports import ObjectList
+from berth_api.client.streams import ADDED, BOOKMARK, DELETED, MODIFIED, Lines, WatchEvent, event_of
 from berth_api.client.transports import CONNECTIONS, Transport
 from berth_api.kinds import Kind
 
@@ -18,6 +21,10 @@ PAGE = 500
 """Objects per page of a list: what client-go asks for."""
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
+_SILENCE = 15.0
+"""Seconds after the time at which the server was to end a watch, until a silent one counts as lost."""
+_KNOWN_EVENTS = frozenset({ADDED, MODIFIED, DELETED, BOOKMARK})
+_LOGGER = logging.getLogger(__name__)
 
 
 class ApiClient:
@@ -70,8 +77,7 @@ class ApiClient:
 
         Where the version that the pages belong to vanishes halfway (410), the list starts over, whole and unpaged.
         """
-        selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
-        query = {name: value for name, value in selectors.items() if value}
+        query = _selectors(field_selector, label_selector)
         path = _collection_path(kind, namespace)
         try:
             return await self._pages(path, {**query, "limit": str(PAGE)})
@@ -89,6 +95,36 @@ class ApiClient:
             if not metadata.get("continue"):
                 return ObjectList(items, metadata["resourceVersion"])
             query = {**query, "continue": metadata["continue"]}
+
+    async def watch(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        field_selector: str = "",
+        label_selector: str = "",
+        timeout_seconds: int = 300,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """What happens after a version, with bookmarks where the server has them; see `Watcher`."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(timeout_seconds),
+            **_selectors(field_selector, label_selector),
+        }
+        path = _collection_path(kind, namespace)
+        lines = Lines()
+        async with aclosing(self._transport.stream(path, query=query, silence=timeout_seconds + _SILENCE)) as pieces:
+            async for piece in pieces:
+                for line in lines.feed(piece):
+                    event = event_of(line)
+                    if event.type in _KNOWN_EVENTS:
+                        yield event
+                    else:
+                        _LOGGER.warning("a watch of %s told of an unknown event %.40r", kind.plural, event.type)
+        lines.end()
 
     async def create(self, kind: Kind, body: dict[str, Any], namespace: str = "") -> dict[str, Any]:
         """Make an object."""
@@ -147,6 +183,11 @@ class ApiClient:
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         await self._transport.send("DELETE", _object_path(kind, name, namespace), body=options)
+
+
+def _selectors(field_selector: str, label_selector: str) -> dict[str, str]:
+    selectors = {"fieldSelector": field_selector, "labelSelector": label_selector}
+    return {name: value for name, value in selectors.items() if value}
 
 
 def _collection_path(kind: Kind, namespace: str) -> str:

@@ -107,8 +107,22 @@ def from_answer(status: int, body: bytes, retry_after: str | None = None) -> Api
         retry_after: Its header `Retry-After`.
     """
     answer = _status_object(body)
+    return from_status(status, answer, body[:_MAX_MESSAGE].decode(errors="replace"), retry_after)
+
+
+def from_status(
+    status: int, answer: Mapping[str, Any], otherwise: str = "", retry_after: str | None = None
+) -> ApiError:
+    """The error that a Status object stands for.
+
+    Args:
+        status: The HTTP status, or where there is none of its own (in a watch), the `code` of the object.
+        answer: The object; empty where something else came.
+        otherwise: What to say where the object has no message.
+        retry_after: The answer's header `Retry-After`.
+    """
     reason = str(answer.get("reason") or "")
-    message = str(answer.get("message") or body[:_MAX_MESSAGE].decode(errors="replace") or f"HTTP status {status}")
+    message = str(answer.get("message") or otherwise or f"HTTP status {status}")
     if status == _TOO_MANY:
         details = answer.get("details")
         hint = details.get("retryAfterSeconds") if isinstance(details, dict) else None

@@ -1,9 +1,10 @@
-"""The port through which operator and agent see the API server."""
+"""The ports through which operator and agent see the API server."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from berth_api.client.streams import WatchEvent
 from berth_api.kinds import Kind
 
 
@@ -69,4 +70,48 @@ class Api(Protocol):
 
     async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
         """Ask for deletion; `Conflict` where `uid` is given and is not the object's."""
+        ...
+
+
+class Watcher(Protocol):
+    """What can be followed: a complete list, and what changes after it. Raises `ApiError` and its kinds."""
+
+    async def list(
+        self, kind: Kind, namespace: str = "", *, field_selector: str = "", label_selector: str = ""
+    ) -> ObjectList:
+        """As in `Api`."""
+        ...
+
+    def watch(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        field_selector: str = "",
+        label_selector: str = "",
+        timeout_seconds: int = 300,
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """What happens after a version, until the server ends the watch, after `timeout_seconds` or earlier.
+
+        Raises `Gone` where the version is too old: list anew. After any other error the watch may be started again
+        from the last version that was told, also after `DeadlineExceeded`: silence for clearly longer than the time
+        after which the server was to end it.
+        """
+        ...
+
+
+class Sink(Protocol):
+    """Who takes in what a `Reflector` sees. Called from the event loop, one call at a time."""
+
+    def upsert(self, body: Mapping[str, Any]) -> None:
+        """An object is there, in this state; it may be known already."""
+        ...
+
+    def remove(self, body: Mapping[str, Any]) -> None:
+        """An object was deleted, or no longer matches the selectors; this was its last state."""
+        ...
+
+    def replace(self, listed: ObjectList) -> None:
+        """This is everything there is, as of the list's version: what it does not name has vanished."""
         ...
