@@ -5,12 +5,20 @@ from typing import Any
 
 import structlog
 
+from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.network.errors import NetworkError
+from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
 from berth_api.client import AlreadyExists, ApiError
 from berth_api.fields import AGENT
-from berth_api.hypervisors import HypervisorCapacity, HypervisorImage, HypervisorNetwork, HypervisorStatus
+from berth_api.hypervisors import (
+    FirmwareKind,
+    HypervisorCapacity,
+    HypervisorImage,
+    HypervisorNetwork,
+    HypervisorStatus,
+)
 from berth_api.kinds import HYPERVISOR
 from berth_api.quantities import from_bytes
 from berth_api.virtualnetworks import VirtualNetwork
@@ -75,7 +83,9 @@ class NodeReporter:
             libvirt_version=host.libvirt_version,
             agent_version=self._version,
             cpu_models=tuple(sorted(host.cpu_models)),
-            machine_types=tuple(sorted(host.machine_types)),
+            cpu_features=tuple(sorted(host.cpu_features)),
+            machine_types=tuple(sorted({*host.machine_types, NEWEST})),
+            firmware=_firmware(host),
             networks=tuple([await self._network(network) for network in _by_name(self._tools.view.networks())]),
             images=tuple(
                 HypervisorImage(
@@ -99,6 +109,12 @@ class NodeReporter:
                 raise
             return HypervisorNetwork(name=name, ready=False, message=str(error))
         return HypervisorNetwork(name=name, ready=True)
+
+
+def _firmware(host: HostCapabilities) -> tuple[FirmwareKind, ...]:
+    efi: tuple[FirmwareKind, ...] = ("EFI",) if host.efi else ()
+    secure: tuple[FirmwareKind, ...] = ("SecureBoot",) if host.secure_boot else ()
+    return ("BIOS", *efi, *secure)
 
 
 def _by_name(networks: Any) -> list[VirtualNetwork]:

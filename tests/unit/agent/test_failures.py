@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.fakes.hypervisor import CAPABILITIES
 from tests.unit.agent.conftest import AgentWorld, vm_body
 
 from berth_agent.hypervisor.errors import OperationFailed, Unavailable
 from berth_agent.network.errors import DatapathFailed
+from berth_agent.node.facts import NodeFacts
 from berth_agent.reconcile.rounds import Owner
 from berth_agent.storage.seeds import Seeds
 from berth_api.client import Conflict, Forbidden
@@ -31,9 +33,9 @@ def delete(node: AgentWorld) -> None:
 
 
 async def test_a_machine_type_that_no_domain_can_have_is_said_on_the_object(node: AgentWorld) -> None:
-    body = vm_body(node.uid)
-    body["status"]["machineType"] = "isapc"
-    node.add(VIRTUAL_MACHINE, body)
+    host = replace(CAPABILITIES, machine_types=("isapc",), default_machine_type="isapc")
+    node.tools = replace(node.tools, facts=NodeFacts(host, node.pools))
+    node.reconciler = node.new_reconciler()
     assert await node.reconcile()
     assert condition(node, "Ready")["reason"] == "InvalidDomainRequest"
     assert "machine_type" in condition(node, "Ready")["message"]

@@ -34,6 +34,9 @@ async def test_it_says_what_the_node_has_and_leaves_the_spec_to_the_administrato
     told = status(node)
     assert told["capacity"] == {"cpu": "8", "memory": "16Gi"}
     assert (told["accelerator"], told["agentVersion"]) == ("tcg", "1.2.3")
+    assert told["cpuFeatures"] == ["avx", "avx2", "sse4.2"]
+    assert told["machineTypes"] == ["pc-q35-7.1", "pc-q35-7.2", "q35"]
+    assert told["firmware"] == ["BIOS", "EFI", "SecureBoot"]
     assert told["publicKey"] == node.tools.key.public
     assert told["networks"] == [{"name": "default", "ready": True, "message": ""}]
     assert [pool["name"] for pool in told["storagePools"]] == ["default"]

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.covering import uncovered
+from berth_agent.reconcile.plan.hardware import unavailable
 from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim
-from berth_agent.reconcile.rounds import ClaimRefused, Round, SpecExceedsClaim
+from berth_agent.reconcile.rounds import ClaimRefused, Round, SpecExceedsClaim, StepFailed
 from berth_api.client import NotFound
 from berth_api.fields import OPERATOR_LEASE
 from berth_api.hypervisors import HypervisorSpec
@@ -21,6 +22,7 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
         raise LookupError("a plan without a claim must not admit one")
     if not work.observed.power.is_active:
         _cover(work, claim)
+        _provide(work, claim)
     if work.answers.admitted == claim.id:
         return
     epoch = await _current_epoch(work)
@@ -53,6 +55,17 @@ def _cover(work: Round, claim: Claim) -> None:
     if work.answers.admitted == claim.id:
         raise SpecExceedsClaim(lacking)
     raise ClaimRefused(claim.id, Refusal(SpecExceedsClaim.reason, lacking))
+
+
+def _provide(work: Round, claim: Claim) -> None:
+    """Refuse a new claim for hardware that the node has not got, and hold a VM back that was edited to ask for it."""
+    cpu, _ = work.tools.view.size(work.vm)
+    lacking = unavailable(work.vm, cpu, work.tools.facts.capabilities)
+    if lacking is None:
+        return
+    if work.answers.admitted == claim.id:
+        raise StepFailed(lacking.reason, lacking.message, retryable=False)
+    raise ClaimRefused(claim.id, lacking)
 
 
 def _closed_network(work: Round) -> str | None:

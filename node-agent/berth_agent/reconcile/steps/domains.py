@@ -8,6 +8,7 @@ from berth_agent.domain.documents import build
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
+from berth_agent.reconcile.plan.hardware import machine_type
 from berth_agent.reconcile.plan.steps import (
     DefineDomain,
     DestroyDomain,
@@ -93,7 +94,7 @@ async def request_of(work: Round) -> DomainRequest:
         cpu=cpu,
         memory=to_bytes(memory.size),
         accelerator=tools.facts.capabilities.accelerator,
-        machine_type=vm.status.machine_type or tools.facts.capabilities.default_machine_type,
+        machine_type=machine_type(vm, tools.facts.capabilities.default_machine_type),
         firmware=vm.spec.firmware,
         disks=tuple([await _disk(work, disk) for disk in vm.spec.disks]),
         seed_path=str(tools.seeds.path_of(work.owner.uid)),
