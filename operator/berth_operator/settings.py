@@ -3,9 +3,10 @@
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MacPrefix = Annotated[str, Field(pattern=r"^[0-9a-f][26ae](:[0-9a-f]{2}){0,4}$")]
@@ -13,6 +14,17 @@ MacPrefix = Annotated[str, Field(pattern=r"^[0-9a-f][26ae](:[0-9a-f]{2}){0,4}$")
 
 def _own_identity() -> str:
     return f"{socket.gethostname()}_{uuid4().hex[:8]}"
+
+
+def _listening(url: str) -> str:
+    where = urlsplit(url)
+    if where.scheme != "http" or not where.hostname or not where.port or where.query or where.fragment:
+        raise ValueError("give address, port and path to listen at, such as http://0.0.0.0:9090/metrics")
+    return url
+
+
+ListenUrl = Annotated[str, AfterValidator(_listening)]
+"""Where to listen: an http URL with address, port and path."""
 
 
 class Settings(BaseSettings):
@@ -46,6 +58,22 @@ class Settings(BaseSettings):
     aggregation_delay: Annotated[float, Field(ge=0)] = 0.5
     """Counts of networks, images and pools are written at most this often per object."""
 
+    scheduler_config: Path | None = None
+    """A YAML file with the profiles that VMs may name in schedulerProfile (see `schedulerconfigs`). Read once, at
+    start. Left out: the profiles default and pack as they are built in."""
+    writes_in_flight: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Bindings that are written at once. The API server syncs a batch of writes to disk together, so the rate grows
+    with their number until it is busy; what a crash leaves in doubt grows, too."""
+    reserve_after: Annotated[float, Field(gt=0)] = 30.0
+    """A VM that no node has room for gets a node's room reserved after waiting this long, so that smaller ones do not
+    take each bit that comes free: long enough for the usual coming and going to make room by itself."""
+    reserve_hold: Annotated[float, Field(gt=0)] = 300.0
+    """For how long the first reservation lasts; each further one for the same VM lasts twice as long, up to an hour."""
+    retell: Annotated[float, Field(ge=0)] = 30.0
+    """A waiting VM's condition is rewritten for changed reasons at most this often: each is a write per VM."""
+    retry_parked: Annotated[float, Field(gt=0)] = 300.0
+    """A VM that no event helped is tried again anyway after this long: kube-scheduler's default."""
+
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """Objects that are worked on at once; each waits for the API server nearly all of its time."""
     backoff_first: Annotated[float, Field(gt=0)] = 0.1
@@ -64,5 +92,7 @@ class Settings(BaseSettings):
 
     liveness_url: str | None = None
     """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    metrics_url: ListenUrl | None = None
+    """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
