@@ -17,13 +17,14 @@ import aiohttp
 import orjson
 
 CONCURRENCY = 64
-"""Requests at once: enough to keep the API server busy, few enough that it refuses none (its limit is 200 writes)."""
+"""Requests at once: enough to keep the API server busy, few enough that they do not wait for each other."""
 PAGE = 500
 DEADLINE = 60.0
 _ERROR = 400
 _NOT_FOUND = 404
 _ENTERED = b'{"type":"ADDED"'
 _BROKEN = b'{"type":"ERROR"'
+_IN_VAIN = 10
 _T = TypeVar("_T")
 
 
@@ -131,6 +132,7 @@ class Arrivals:
         self.names: dict[str, float] | None = None
         self._version = version
         self._last = b""
+        self._in_vain = 0
         self._news = asyncio.Event()
         self._failure: Exception | None = None
 
@@ -146,12 +148,13 @@ class Arrivals:
             self._news.set()
 
     def _move_on(self) -> None:
-        """Continue behind the last event."""
+        """Continue behind the last event; a busy server may end a watch before it has told anything, but not often."""
         before = self._version
         if self._last:
             self._version = orjson.loads(self._last)["object"]["metadata"]["resourceVersion"]
-        if self._version == before:
-            raise RefusedError("the API server ended a watch that had told nothing")
+        self._in_vain = self._in_vain + 1 if self._version == before else 0
+        if self._in_vain > _IN_VAIN:
+            raise RefusedError(f"the API server ended {self._in_vain} watches that had told nothing")
 
     async def _read(self, stream: aiohttp.StreamReader) -> None:
         """Take in a watch's answer: a JSON document a line."""

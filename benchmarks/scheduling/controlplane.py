@@ -1,7 +1,8 @@
 """etcd and an API server on loopback with Berth installed as in production, roles and admission policies included.
 
 There are neither kubelets nor controllers: what is bound stays as it is, and nothing but the two schedulers writes.
-The API server's own admission is as it comes, but for the taint that a new Node gets until its kubelet reports.
+The API server is as it comes, but for the taint that a new Node gets until its kubelet reports, and for its limits on
+requests at once: neither scheduler meets any.
 """
 
 import asyncio
@@ -139,6 +140,10 @@ def _apiserver(programs: Path, folder: Path, etcd: int, port: int) -> list[str]:
         "--disable-admission-plugins=TaintNodesByCondition",
         "--delete-collection-workers=16",
         "--endpoint-reconciler-type=none",
+        # Its fair queues would turn bursts of kube-scheduler's bindings away (429), and slow it by what it then waits.
+        "--enable-priority-and-fairness=false",
+        "--max-requests-inflight=0",
+        "--max-mutating-requests-inflight=0",
         "--service-cluster-ip-range=10.96.0.0/16",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={folder / 'sa.pub'}",
