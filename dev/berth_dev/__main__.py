@@ -1,14 +1,16 @@
-"""The command line: `python -m berth_dev up|down|status|images|exec|logs|env|demo`."""
+"""The command line: `python -m berth_dev up|down|status|images|exec|logs|env|demo|hollow`."""
 
 import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from berth_dev import demo, images, kind, startup, states, statuses, teardown
 from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
+from berth_dev.hollow import arguments as hollow_arguments
 from berth_dev.progress import timed_lines
 from berth_dev.states import Options
 
@@ -47,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="from nothing to guests that answer, on two nodes")
     demo.add_argument("--cluster", default="demo", metavar="NAME", help="the cluster's name (demo)")
+
+    hollow = commands.add_parser("hollow", help="play simulated nodes until Ctrl-C")
+    _add_cluster(hollow)
+    hollow_arguments.add_arguments(hollow)
     return main
 
 
@@ -146,6 +152,16 @@ def _demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _hollow(arguments: argparse.Namespace) -> int:
+    from berth_dev.hollow import command  # noqa: PLC0415 - the other commands need no client of the API
+
+    options = hollow_arguments.options_of(arguments)
+    kubeconfig = Path(arguments.kubeconfig) if arguments.kubeconfig else Cluster.load(arguments.cluster).kubeconfig
+    report = Path(arguments.report) if arguments.report else None
+    command.play(kubeconfig, options, every=arguments.every, report=report, say=timed_lines())
+    return 0
+
+
 _COMMANDS = {
     "up": _up,
     "down": _down,
@@ -155,6 +171,7 @@ _COMMANDS = {
     "logs": _logs,
     "exec": _exec,
     "demo": _demo,
+    "hollow": _hollow,
 }
 
 if __name__ == "__main__":
