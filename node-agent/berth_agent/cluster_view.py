@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import ValidationError
 
+from berth_agent.node.pods import Pod, sum_of_requests
+from berth_api.allocatable import Amounts
 from berth_api.hardware import CPU, Memory
 from berth_api.hypervisors import Hypervisor
 from berth_api.kinds import (
     CLUSTER_VIRTUAL_MACHINE_IMAGE,
     HYPERVISOR,
+    POD,
     STORAGE_POOL,
     VIRTUAL_MACHINE,
     VIRTUAL_MACHINE_CLASS,
@@ -40,6 +43,7 @@ MODELS: Mapping[Kind, type[Resource]] = {
     VIRTUAL_NETWORK: VirtualNetwork,
     STORAGE_POOL: StoragePool,
     HYPERVISOR: Hypervisor,
+    POD: Pod,
 }
 
 _R = TypeVar("_R", bound=Resource)
@@ -125,6 +129,14 @@ class ClusterView:
     def pools(self) -> Iterable[StoragePool]:
         """All storage pools."""
         return self._of(STORAGE_POOL, StoragePool).values()
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The Pod of this name, if it is on this node as far as is known."""
+        return self._of(POD, Pod).get((namespace, name))
+
+    def pod_requests(self) -> Amounts:
+        """What the Pods of this node request together, as far as is known."""
+        return sum_of_requests(self._of(POD, Pod).values())
 
     def hypervisor(self, name: str) -> Hypervisor | None:
         """The Hypervisor of this name."""

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from berth_agent.cluster_view import ClusterView
+from berth_agent.node.pods import sum_of_requests
 from berth_agent.reconcile.reconciler import Reconciler
 from berth_agent.reconcile.rounds import Owner
 from berth_api.kinds import (
     CLUSTER_VIRTUAL_MACHINE_IMAGE,
+    POD,
     STORAGE_POOL,
     VIRTUAL_MACHINE,
     VIRTUAL_MACHINE_CLASS,
@@ -33,6 +35,9 @@ REFERENCES = (
 
 NODE_REPORT = "node"
 """The one key of the queue that reports on the node."""
+PODS_PAUSE = 3.0
+"""Seconds that a change of what the node's Pods request waits for others of its kind: a rollout is one report, not
+hundreds. Nothing is overfilled meanwhile: a claim is admitted against the Pods as they are known here."""
 
 
 class Intake:
@@ -52,6 +57,9 @@ class Intake:
 
     def take(self, kind: Kind, event: str | None, body: Mapping[str, Any]) -> None:
         """One event of a watch; `event` is None for an object of the initial list."""
+        if kind is POD:
+            self._take_pod(event, body)
+            return
         owner = _owner(body)
         before = self._view.find(kind, owner.namespace, owner.name)
         if event == "DELETED":
@@ -66,6 +74,17 @@ class Intake:
         elif before is None or replaced or event == "DELETED" or _has_new_spec(before, body):
             self._look_at_referrers(kind, owner)
             self._reports.add(NODE_REPORT)
+
+    def _take_pod(self, event: str | None, body: Mapping[str, Any]) -> None:
+        owner = _owner(body)
+        before = self._view.pod(owner.namespace, owner.name)
+        if event == "DELETED":
+            self._view.forget(POD, body)
+        else:
+            self._view.put(POD, body)
+        after = self._view.pod(owner.namespace, owner.name)
+        if sum_of_requests([before] if before else []) != sum_of_requests([after] if after else []):
+            self._reports.add_after(NODE_REPORT, PODS_PAUSE)
 
     def domain_changed(self, owner: Owner) -> None:
         """Libvirt says that something happened to a domain of ours."""

@@ -7,7 +7,7 @@ import kopf
 
 from berth_agent.handlers.intake import REFERENCES, Intake
 from berth_api.client import ApiClient
-from berth_api.kinds import HYPERVISOR, VIRTUAL_MACHINE, Kind
+from berth_api.kinds import HYPERVISOR, POD, VIRTUAL_MACHINE, Kind
 from berth_api.watching import connection_info
 
 
@@ -19,14 +19,18 @@ def build_registry(api: ApiClient, intake: Intake) -> kopf.OperatorRegistry:
     async def log_in(**_: Any) -> kopf.ConnectionInfo:
         return connection_info(await api.connection())
 
-    for kind in (VIRTUAL_MACHINE, HYPERVISOR, *REFERENCES):
+    for kind in (VIRTUAL_MACHINE, HYPERVISOR, POD, *REFERENCES):
         kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)(_taker(kind, intake))
     return registry
 
 
 def selectors(node_name: str) -> dict[Kind, str]:
     """Only what is bound to this node, and the node's own Hypervisor."""
-    return {VIRTUAL_MACHINE: f"status.nodeName={node_name}", HYPERVISOR: f"metadata.name={node_name}"}
+    return {
+        VIRTUAL_MACHINE: f"status.nodeName={node_name}",
+        HYPERVISOR: f"metadata.name={node_name}",
+        POD: f"spec.nodeName={node_name}",
+    }
 
 
 def _taker(kind: Kind, intake: Intake) -> Callable[..., Awaitable[None]]:

@@ -20,7 +20,7 @@ from berth_api.hypervisors import (
     HypervisorStatus,
 )
 from berth_api.kinds import HYPERVISOR
-from berth_api.quantities import from_bytes
+from berth_api.quantities import from_bytes, from_millis
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_api.workqueues import TryLater
 
@@ -74,7 +74,7 @@ class NodeReporter:
         self._written = uid, status
 
     async def _status(self) -> HypervisorStatus:
-        host = self._tools.facts.capabilities
+        host, pods = self._tools.facts.capabilities, self._tools.view.pod_requests()
         return HypervisorStatus(
             capacity=HypervisorCapacity(cpu=str(host.cpus), memory=from_bytes(host.memory)),
             accelerator=host.accelerator,
@@ -97,6 +97,7 @@ class NodeReporter:
                 for image in await self._tools.images.images()
             ),
             storage_pools=self._tools.facts.pools.reports(),
+            pod_requests=HypervisorCapacity(cpu=from_millis(pods.cpu), memory=from_bytes(pods.memory)),
             public_key=self._tools.key.public,
         )
 

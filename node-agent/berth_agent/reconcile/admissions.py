@@ -7,7 +7,7 @@ Deciding and noting are one synchronous step, so no other admission comes betwee
 from collections.abc import Iterable
 
 from berth_agent.reconcile.plan.admission import Refusal, admit
-from berth_api.allocatable import Amounts
+from berth_api.allocatable import NOTHING, Amounts
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.virtualmachines import Claim, VirtualMachine
 
@@ -30,14 +30,21 @@ class Admissions:
             self._claims[vm.metadata.uid] = status.claim
 
     def admit(
-        self, uid: str, claim: Claim, room: Amounts, spec: HypervisorSpec, *, current_epoch: int
+        self,
+        uid: str,
+        claim: Claim,
+        room: Amounts,
+        spec: HypervisorSpec,
+        pods: Amounts = NOTHING,
+        *,
+        current_epoch: int,
     ) -> Refusal | None:
-        """Admit the claim, or say why not. A claim that is admitted already stays so."""
+        """Admit the claim, or say why not; `pods` is what the node's Pods request. An admitted claim stays so."""
         held = self._claims.get(uid)
         if held is not None and held.id == claim.id:
             return None
         others = {other: held for other, held in self._claims.items() if other != uid}
-        refusal = admit(claim, others, room, spec, current_epoch=current_epoch)
+        refusal = admit(claim, others, room, spec, pods, current_epoch=current_epoch)
         if refusal is None:
             self._claims[uid] = claim
         return refusal

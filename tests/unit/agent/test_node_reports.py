@@ -8,7 +8,7 @@ from tests.unit.agent.conftest import NODE, AgentWorld
 from berth_agent.hypervisor.errors import OperationFailed
 from berth_agent.node.reports import NodeReporter
 from berth_api.client import Unavailable
-from berth_api.kinds import HYPERVISOR, NETWORK_ATTACHMENT_DEFINITION, STORAGE_POOL, VIRTUAL_NETWORK
+from berth_api.kinds import HYPERVISOR, NETWORK_ATTACHMENT_DEFINITION, POD, STORAGE_POOL, VIRTUAL_NETWORK
 
 
 @pytest.fixture
@@ -41,6 +41,28 @@ async def test_it_says_what_the_node_has_and_leaves_the_spec_to_the_administrato
     assert told["networks"] == [{"name": "default", "ready": True, "message": ""}]
     assert [pool["name"] for pool in told["storagePools"]] == ["default"]
     assert (node.api.peek(HYPERVISOR, NODE) or {})["spec"] == {}
+
+
+async def test_it_says_what_the_nodes_pods_request(node: AgentWorld, reporter: NodeReporter) -> None:
+    await reporter.report()
+    assert status(node)["podRequests"] == {"cpu": "0", "memory": "0"}
+    for name, cpu in (("a", "100m"), ("b", "1")):
+        node.tools.view.put(POD, pod(name, cpu))
+    await reporter.report()
+    assert status(node)["podRequests"] == {"cpu": "1100m", "memory": "128Mi"}
+    before = len(node.api.writes)
+    node.tools.view.put(POD, pod("a", "100m", version="2", phase="Running"))
+    await reporter.report()
+    assert len(node.api.writes) == before, "another state of a Pod, the same sum"
+
+
+def pod(name: str, cpu: str, *, version: str = "1", phase: str = "Pending") -> dict[str, Any]:
+    requests = {"cpu": cpu, "memory": "64Mi"}
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": name, "resourceVersion": version},
+        "spec": {"nodeName": NODE, "containers": [{"name": "c", "resources": {"requests": requests}}]},
+        "status": {"phase": phase},
+    }
 
 
 async def test_an_unchanged_node_causes_no_writes(node: AgentWorld, reporter: NodeReporter) -> None:

@@ -64,6 +64,34 @@ def test_a_former_leaders_claim_is_refused() -> None:
     assert refusal.reason == "StaleEpoch"
 
 
+def test_what_the_nodes_pods_request_is_not_there_for_vms() -> None:
+    pods = Amounts(cpu=3500, memory=GIB)
+    refusal = Admissions().admit("a", claim(cpu=1000), ROOM, SPEC, pods, current_epoch=3)
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == ("InsufficientCPU", "the node is short of 500m CPU")
+    assert Admissions().admit("a", claim(cpu=500), ROOM, SPEC, pods, current_epoch=3) is None
+
+
+def test_pods_that_came_later_cost_no_admitted_vm_its_place() -> None:
+    admissions = Admissions()
+    assert admissions.admit("a", claim("a"), ROOM, SPEC, current_epoch=3) is None
+    assert admissions.admit("a", claim("a"), ROOM, SPEC, Amounts(cpu=9000), current_epoch=3) is None
+    assert admissions.admit("b", claim("b", cpu=1), ROOM, SPEC, Amounts(cpu=9000), current_epoch=3) is not None
+
+
+def test_a_node_holds_no_more_vms_than_it_may() -> None:
+    admissions, two = Admissions(), SPEC.model_copy(update={"max_virtual_machines": 2})
+    tiny = {"cpu": 1, "memory": 1, "storage": 1}
+    for uid in "ab":
+        assert admissions.admit(uid, claim(uid, **tiny), ROOM, two, current_epoch=3) is None
+    refusal = admissions.admit("c", claim("c", **tiny), ROOM, two, current_epoch=3)
+    assert refusal is not None
+    assert (refusal.reason, refusal.message) == ("NoFreeSlot", "the node holds 2 VMs already, and may hold 2")
+    assert admissions.admit("a", claim("a2", **tiny), ROOM, two, current_epoch=3) is None, "its own slot"
+    admissions.release("b")
+    assert admissions.admit("c", claim("c", **tiny), ROOM, two, current_epoch=3) is None
+
+
 def test_a_pool_that_is_not_ready_is_named() -> None:
     bare = Amounts(cpu=2000, memory=8 * GIB, pools={})
     refusal = Admissions().admit("a", claim(), bare, SPEC, current_epoch=3)

@@ -22,15 +22,34 @@ class Refusal:
 
 
 def admit(
-    claim: Claim, others: Mapping[str, Claim], room: Amounts, spec: HypervisorSpec, *, current_epoch: int
+    claim: Claim,
+    others: Mapping[str, Claim],
+    room: Amounts,
+    spec: HypervisorSpec,
+    pods: Amounts,
+    *,
+    current_epoch: int,
 ) -> Refusal | None:
-    """Refuse the claim if the node cannot hold it beside `others` (claims already admitted here), else None."""
+    """Refuse the claim if the node cannot hold it beside `others`, else None.
+
+    Args:
+        claim: what is to be admitted.
+        others: claims already admitted here, by VM UID.
+        room: what the node has in all.
+        spec: the administrator's overcommit, reserves and limits.
+        pods: what the node's Pods request.
+        current_epoch: `leaseTransitions` of the operator's Lease.
+    """
     if claim.epoch < current_epoch:
         return Refusal(
             "StaleEpoch",
             f"the claim was decided in epoch {claim.epoch}, but the operator's Lease is at {current_epoch}",
         )
-    limits, taken = allocatable(room, spec), tuple(others.values())
+    if len(others) >= spec.max_virtual_machines:
+        return Refusal(
+            "NoFreeSlot", f"the node holds {len(others)} VMs already, and may hold {spec.max_virtual_machines}"
+        )
+    limits, taken = allocatable(room, spec, pods), tuple(others.values())
     return _cpu(claim, taken, limits) or _memory(claim, taken, limits) or _storage(claim, taken, limits)
 
 

@@ -32,7 +32,8 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
         tools.admissions.hold(work.owner.uid, claim)
         refusal = None
     else:
-        refusal = tools.admissions.admit(work.owner.uid, claim, tools.facts.room, spec, current_epoch=epoch)
+        room, pods = tools.facts.room, tools.view.pod_requests()
+        refusal = tools.admissions.admit(work.owner.uid, claim, room, spec, pods, current_epoch=epoch)
     if refusal is not None:
         raise ClaimRefused(claim.id, refusal)
     work.answers = replace(work.answers, admitted=claim.id)
