@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.entries import Entry, Order, State
-from berth_operator.scheduling.ranks import Ranked
+from berth_operator.scheduling.ranks import Ranked, Turns
 
 S = TypeVar("S")
 N = TypeVar("N")
@@ -67,17 +67,13 @@ class Line(Generic[S, N]):
     """The VM whose rejection it is: the rejection holds for those behind it."""
     seen: int = 0
     """The number of the last event that the rejection has seen."""
-    version: int = 0
-    """Counts the changes of the note."""
     members: Ranked[Ticket[S, N], Order] = field(default_factory=Ranked)
-    untold: Ranked[Ticket[S, N], tuple[int, float]] = field(default_factory=Ranked)
-    """Members by the version they were told (-1: none of this line's) and when."""
+    telling: Turns[Ticket[S, N], float] = field(default_factory=Turns)
+    """Members by when they were last told anything; open: not the present note."""
     trial: Ticket[S, N] | None = None
     """The VM that was taken from the head and is being decided."""
-    pause: float = 0.0
     not_before: float = -inf
-    pressed: bool = False
-    """An event came before the pause was over."""
+    """No event has it tried again before this time."""
 
     @property
     def head(self) -> Ticket[S, N] | None:
@@ -92,28 +88,35 @@ class Line(Generic[S, N]):
     def judge(self, verdict: Verdict[N], ticket: Ticket[S, N]) -> None:
         """Take in that the VM was rejected."""
         if verdict.note != self.verdict.note:
-            self.version += 1
+            self.telling.renew()
         self.verdict, self.judged, self.seen = verdict, ticket.order, ticket.seen
 
     def enter(self, ticket: Ticket[S, N]) -> None:
         """Stand in the line, at the place of its order."""
         ticket.state, ticket.line = State.PARKED, self
         self.members.set(ticket, ticket.order)
-        known = ticket.told_at > -inf and ticket.told == self.verdict.note
-        self.untold.set(ticket, (self.version if known else -1, ticket.told_at))
+        if ticket.told_at > -inf and ticket.told == self.verdict.note:
+            self.telling.take(ticket, ticket.told_at)
+        else:
+            self.telling.give(ticket, ticket.told_at)
 
     def leave(self, ticket: Ticket[S, N]) -> None:
         """Stand in it no longer."""
         self.members.discard(ticket)
-        self.untold.discard(ticket)
+        self.telling.discard(ticket)
         ticket.line = None
 
     def tell(self, ticket: Ticket[S, N], now: float) -> None:
         """The VM is being told the note."""
         ticket.told, ticket.told_at = self.verdict.note, now
-        self.untold.set(ticket, (self.version, now))
+        self.telling.take(ticket, now)
+
+    def tell_again(self, ticket: Ticket[S, N]) -> None:
+        """The member could not be told."""
+        ticket.told = None
+        self.telling.give(ticket, ticket.told_at)
 
     def tell_at(self, retell: float) -> float | None:
         """When the next of its members is to be told; None if all know."""
-        first = self.untold.first_rank()
-        return None if first is None or first[0] == self.version else first[1] + retell
+        told_at = self.telling.open.first_rank()
+        return None if told_at is None else told_at + retell

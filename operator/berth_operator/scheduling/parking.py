@@ -4,46 +4,23 @@ An event must cost nothing, however many wait: it only raises a counter. Lines t
 wait together, so that at the next `advance` they are stirred all at once, not one by one. An event that falls between
 a VM's decision and its being parked is not lost: a rejection carries the number of the last event it has seen.
 
-Lines of a busy cluster could be tried after each of a thousand events a second. A line that events pursue therefore
-pauses between its attempts, each time twice as long, up to a bound that grows with the number of lines: so all lines
-together cost a bounded share of the decisions, and yet each is tried again soon after the last event.
+Events may come by the thousand a second. A line therefore pauses after a rejection, for longer the more lines there
+are, so that all attempts together cost a bounded share of the decisions; one event after the pause is answered at
+once, and any number during it when it is over.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
-from math import inf
 from typing import Generic
 
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.entries import Entry, Order
 from berth_operator.scheduling.lines import Line, N, S, Ticket, Verdict
-from berth_operator.scheduling.ranks import Ranked
+from berth_operator.scheduling.ranks import Ranked, Turns
 
 _GOLDEN = 0.618033988749895
 """Multiples of it, modulo 1, are spread evenly however many there are."""
-
-
-class _Waiters(Generic[S, N]):
-    """Lines that the same kinds of events could cure, by their heads: those to be tried, and those that were."""
-
-    def __init__(self) -> None:
-        self.calm: Ranked[Line[S, N], Order] = Ranked()
-        self.stirred: Ranked[Line[S, N], Order] = Ranked()
-
-    def __contains__(self, line: Line[S, N]) -> bool:
-        return line in self.calm or line in self.stirred
-
-    def stir(self) -> None:
-        """All are to be tried (again). Moves the fewer to the more: none, if all are calm."""
-        if len(self.calm) > len(self.stirred):
-            self.calm, self.stirred = self.stirred, self.calm
-        for line, order in self.calm.drain():
-            self.stirred.set(line, order)
-
-    def discard(self, line: Line[S, N]) -> None:
-        """The line does not wait here."""
-        self.calm.discard(line)
-        self.stirred.discard(line)
 
 
 @dataclass(frozen=True)
@@ -54,11 +31,10 @@ class Pace:
     """A line that nothing helped is tried anyway after this long, and up to a quarter more to spread the lines:
     against causes that no filter named, as kube-scheduler flushes its leftovers."""
     pause: float = 0.05
-    """The first pause of a line after a rejection. Events that come later find it ready at once."""
-    longest_pause: float = 1.0
-    trials: float = 1000.0
-    """Attempts per second of all lines together, when events never cease: beyond `longest_pause` times this many
-    lines the pauses get longer."""
+    """How long a rejected line is left alone, whatever happens."""
+    trials: float = 500.0
+    """Attempts per second of all lines together: with more than `pause` times this many lines the pause gets longer,
+    so that newcomers get the greater part of the decisions even if something happens all the time."""
     retell: float = 30.0
     """A VM is told of changed reasons at most this often."""
 
@@ -71,7 +47,7 @@ class Parking(Generic[S, N]):
         self._lines: dict[S, Line[S, N]] = {}
         self._ready: Ranked[Line[S, N], Order] = Ranked()
         self._times: Ranked[Line[S, N], float] = Ranked()
-        self._waiters: dict[frozenset[Cure], _Waiters[S, N]] = {}
+        self._waiting: dict[frozenset[Cure], Turns[Line[S, N], Order]] = {}
         self._untold: Ranked[Line[S, N], float] = Ranked()
         self._last: dict[Cure, int] = {}
         self._dirty: set[Cure] = set()
@@ -81,6 +57,10 @@ class Parking(Generic[S, N]):
 
     def __len__(self) -> int:
         return len(self._lines)
+
+    def lines(self) -> Iterable[Line[S, N]]:
+        """All lines."""
+        return self._lines.values()
 
     def line(self, shape: S) -> Line[S, N] | None:
         """The line of a shape, if any VM of it is parked or being tried."""
@@ -94,10 +74,10 @@ class Parking(Generic[S, N]):
 
     def advance(self, now: float) -> None:
         """Find the lines that events or time have made ready."""
-        for causes, waiters in self._waiters.items():
+        for causes, lines in self._waiting.items():
             if not self._dirty.isdisjoint(causes):
-                waiters.stir()
-            self._weed(waiters, now)
+                lines.renew()
+            self._weed(lines, now)
         self._dirty.clear()
         for line in self._times.due(now):
             self._make_ready(line)
@@ -145,7 +125,7 @@ class Parking(Generic[S, N]):
         line.judge(verdict, ticket)
         line.enter(ticket)
         self._tell_later(line)
-        self._pause(line, now)
+        line.not_before = now + max(self._pace.pause, len(self._lines) / self._pace.trials)
         if line.trial is None:
             self._settle(line, ticket.order, now)
 
@@ -188,7 +168,6 @@ class Parking(Generic[S, N]):
         self.end(ticket)
         line = self._lines.get(shape)
         if line is not None and line.trial is None:
-            line.pause, line.not_before, line.pressed = 0.0, -inf, False
             self._make_ready(line)
 
     def untold(self, now: float, most: int) -> list[tuple[Entry, N]]:
@@ -196,7 +175,7 @@ class Parking(Generic[S, N]):
         told: list[tuple[Entry, N]] = []
         while len(told) < most:
             line, due = self._untold.first(), self._untold.first_rank()
-            ticket = None if line is None else line.untold.first()
+            ticket = None if line is None else line.telling.open.first()
             if line is None or ticket is None or due is None or due > now:
                 break
             line.tell(ticket, now)
@@ -206,10 +185,10 @@ class Parking(Generic[S, N]):
 
     def tell_again(self, ticket: Ticket[S, N]) -> None:
         """A parked VM could not be told."""
-        ticket.told = None
-        if ticket.line is not None and ticket in ticket.line.untold:
-            ticket.line.untold.set(ticket, (-1, ticket.told_at))
-            self._tell_later(ticket.line)
+        line = ticket.line
+        if line is not None and ticket in line.telling:
+            line.tell_again(ticket)
+            self._tell_later(line)
 
     def _end_own(self, line: Line[S, N], ticket: Ticket[S, N]) -> bool:
         """End the VM's trial; True if it was for this line, whose state the caller then settles."""
@@ -226,14 +205,14 @@ class Parking(Generic[S, N]):
         if self._stirred(line):
             self._defer(line)
             return
-        self._beside(line).calm.set(line, order)
+        self._beside(line).take(line, order)
         self._times.set(line, now + self._pace.retry * (1 + (line.number * _GOLDEN) % 1 / 4))
 
-    def _weed(self, waiters: _Waiters[S, N], now: float) -> None:
-        """Have a line on top of the stirred that can be tried now."""
-        while (line := waiters.stirred.first()) is not None:
-            if not self._stirred(line):
-                waiters.calm.set(line, waiters.stirred.pop(line))
+    def _weed(self, lines: Turns[Line[S, N], Order], now: float) -> None:
+        """Have a line come first that can be tried now."""
+        while (line := lines.open.first()) is not None:
+            if line.head is not None and not self._stirred(line):
+                lines.take(line, line.head.order)
             elif now < line.not_before:
                 self._defer(line)
             else:
@@ -241,22 +220,16 @@ class Parking(Generic[S, N]):
 
     def _defer(self, line: Line[S, N]) -> None:
         self._withdraw(line)
-        line.pressed = True
         self._times.set(line, line.not_before)
 
-    def _pause(self, line: Line[S, N], now: float) -> None:
-        longest = max(self._pace.longest_pause, len(self._lines) / self._pace.trials)
-        line.pause = min(longest, 2 * line.pause) if line.pressed else self._pace.pause
-        line.pressed, line.not_before = False, now + line.pause
-
     def _first(self) -> Line[S, N] | None:
-        rivals = [self._ready.first(), *(waiters.stirred.first() for waiters in self._waiters.values())]
+        rivals = [self._ready.first(), *(lines.open.first() for lines in self._waiting.values())]
         heads = [line.head for line in rivals if line is not None]
         best = min((head for head in heads if head is not None), key=lambda head: head.order, default=None)
         return None if best is None else best.line
 
-    def _beside(self, line: Line[S, N]) -> _Waiters[S, N]:
-        return self._waiters.setdefault(line.verdict.causes, _Waiters())
+    def _beside(self, line: Line[S, N]) -> Turns[Line[S, N], Order]:
+        return self._waiting.setdefault(line.verdict.causes, Turns())
 
     def _make_ready(self, line: Line[S, N]) -> None:
         if line.head is not None:
@@ -265,10 +238,10 @@ class Parking(Generic[S, N]):
 
     def _rerank(self, line: Line[S, N]) -> None:
         """The line may have another head."""
-        waiters = self._beside(line)
-        for ranked in (self._ready, waiters.calm, waiters.stirred):
-            if line in ranked and line.head is not None:
-                ranked.set(line, line.head.order)
+        if line.head is not None:
+            self._beside(line).move(line, line.head.order)
+            if line in self._ready:
+                self._ready.set(line, line.head.order)
 
     def _withdraw(self, line: Line[S, N]) -> None:
         self._ready.discard(line)

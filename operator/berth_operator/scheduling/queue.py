@@ -24,7 +24,7 @@ No clock, no I/O: `now` is in seconds of any clock that never goes back. Every o
 whether the n VMs are of one shape or of n; `happened` takes O(1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Generic
 
 from berth_operator.scheduling.cures import Cure
@@ -227,6 +227,11 @@ class SchedulingQueue(Generic[S, N]):
             State.PARKED: len(self._tickets) - active - backoff - flying,
             State.IN_FLIGHT: flying,
         }
+
+    def waiting(self) -> Iterator[tuple[Verdict[N], int]]:
+        """Why VMs wait, and how many for each reason, a shape at a time."""
+        for line in self._parking.lines():
+            yield line.verdict, len(line.members)
 
     @property
     def shapes(self) -> int:

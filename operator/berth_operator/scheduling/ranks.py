@@ -1,4 +1,4 @@
-"""A set of items in the order of their ranks, in which items may move: the heap below queue, timers and lines.
+"""Sets of items in the order of their ranks, in which items may move: the heaps below queue, timers and lines.
 
 `heapq` can neither remove an item nor change its rank. Here both leave a stale slot behind, which is skipped when it
 comes to the top; when stale slots are the greater part, the heap is built anew. So each operation takes O(log n),
@@ -50,12 +50,6 @@ class Ranked(Generic[T, R]):
         if self._slots.pop(item, None) is not None:
             self._tidy()
 
-    def pop(self, item: T) -> R:
-        """Take out an item that is in; its rank."""
-        rank = self._slots.pop(item)[0]
-        self._tidy()
-        return rank
-
     def drain(self) -> Iterator[tuple[T, R]]:
         """Take out all items with their ranks, in no order."""
         slots, self._slots, self._heap = self._slots, {}, []
@@ -90,3 +84,42 @@ class Ranked(Generic[T, R]):
         if len(self._heap) > 2 * len(self._slots) + _SLACK:
             self._heap = list(self._slots.values())
             heapify(self._heap)
+
+
+class Turns(Generic[T, R]):
+    """Items that each get a turn, by rank, whenever all are given one anew; each is open or taken, or not in."""
+
+    def __init__(self) -> None:
+        self.open: Ranked[T, R] = Ranked()
+        self.taken: Ranked[T, R] = Ranked()
+
+    def __contains__(self, item: T) -> bool:
+        return item in self.open or item in self.taken
+
+    def renew(self) -> None:
+        """Give all a turn. Only the fewer are moved, to the more, and each turn taken pays for one such move."""
+        if len(self.taken) > len(self.open):
+            self.open, self.taken = self.taken, self.open
+        for item, rank in self.taken.drain():
+            self.open.set(item, rank)
+
+    def take(self, item: T, rank: R) -> None:
+        """The item has had its turn, or needs none; the rank is that for its next one."""
+        self.open.discard(item)
+        self.taken.set(item, rank)
+
+    def give(self, item: T, rank: R) -> None:
+        """Give the item a turn."""
+        self.taken.discard(item)
+        self.open.set(item, rank)
+
+    def move(self, item: T, rank: R) -> None:
+        """Change the rank of an item, if it is in."""
+        for ranked in (self.open, self.taken):
+            if item in ranked:
+                ranked.set(item, rank)
+
+    def discard(self, item: T) -> None:
+        """Take the item out, if it is in."""
+        self.open.discard(item)
+        self.taken.discard(item)

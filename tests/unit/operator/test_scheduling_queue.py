@@ -1,0 +1,460 @@
+"""Whose turn it is: order, flights, lines of one shape, events that help, and what is told."""
+
+from collections.abc import Hashable
+
+import pytest
+
+from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.entries import Entry, State
+from berth_operator.scheduling.lines import Verdict
+from berth_operator.scheduling.parking import Pace
+from berth_operator.scheduling.queue import SchedulingQueue
+
+Queue = SchedulingQueue[str, str]
+FULL = Verdict(frozenset({Cure.CLAIM_FREED}), "full")
+NOBODY = Verdict[str](frozenset(), "nothing cures it")
+
+
+def entry(name: str, *, priority: int = 0, created: float = 0.0, uid: str = "", revision: Hashable = 0) -> Entry:
+    return Entry(("default", name), uid or f"uid-{name}", priority, created, revision)
+
+
+def popped(queue: Queue, now: float = 0.0) -> list[str]:
+    """Names of all that `pop` gives, in order; they stay in flight."""
+    names: list[str] = []
+    while (one := queue.pop(now)) is not None:
+        names.append(one.key[1])
+    return names
+
+
+def parked(queue: Queue, *entries: Entry, verdict: Verdict[str] = FULL, shape: str = "shape", now: float = 0.0) -> None:
+    """Add all, reject the first, and let the others join it."""
+    for one in entries:
+        queue.add(one, now)
+    while (one_popped := queue.pop(now)) is not None:
+        if queue.join(one_popped.key, shape, now) is None:
+            queue.park(one_popped.key, shape, verdict, now)
+
+
+def test_priority_comes_first_then_age_then_the_name() -> None:
+    queue = Queue()
+    for one in (
+        entry("young", created=2.0),
+        entry("old", created=1.0),
+        entry("b-twin", created=1.5),
+        entry("a-twin", created=1.5),
+        entry("urgent", priority=10, created=9.0),
+    ):
+        queue.add(one, 0.0)
+    assert popped(queue) == ["urgent", "old", "a-twin", "b-twin", "young"]
+
+
+def test_a_vm_added_twice_is_there_once() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.add(entry("a"), 0.0)
+    assert popped(queue) == ["a"]
+
+
+def test_a_changed_priority_moves_a_waiting_vm() -> None:
+    queue = Queue()
+    queue.add(entry("a", created=1.0), 0.0)
+    queue.add(entry("b", created=2.0), 0.0)
+    queue.add(entry("b", created=2.0, priority=5), 0.0)
+    assert popped(queue) == ["b", "a"]
+
+
+def test_a_vm_in_flight_is_not_given_twice_and_comes_back_after_being_refused() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    assert popped(queue) == ["a"]
+    queue.add(entry("a"), 0.0)
+    assert popped(queue) == []
+    queue.done(("default", "a"), 0.0)
+    assert popped(queue) == ["a"]
+    queue.done(("default", "a"), 0.0)
+    assert popped(queue) == []
+    assert len(queue) == 0
+
+
+def test_only_what_is_in_flight_can_be_settled() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    with pytest.raises(LookupError, match="default/a is not in flight"):
+        queue.done(("default", "a"), 0.0)
+
+
+def test_a_vm_that_changed_during_its_flight_is_decided_anew_instead_of_parked() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.add(entry("a", revision=2), 0.0)
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert queue.pop(0.0) == entry("a", revision=2)
+
+
+def test_an_unchanged_vm_seen_again_during_its_flight_is_parked() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.add(entry("a"), 0.0)
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert queue.state(("default", "a")) is State.PARKED
+
+
+def test_the_echo_of_its_condition_does_not_bring_a_parked_vm_back_but_a_change_does() -> None:
+    queue = Queue()
+    parked(queue, entry("a"))
+    queue.add(entry("a"), 0.0)
+    assert popped(queue) == []
+    queue.add(entry("a", revision=2), 0.0)
+    assert popped(queue) == ["a"]
+
+
+@pytest.mark.parametrize("settle", ["park", "join", "done", "back_off"])
+def test_a_vm_removed_during_its_flight_is_forgotten_however_that_ends(settle: str) -> None:
+    queue = Queue()
+    parked(queue, entry("older", created=-1.0))
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.remove(("default", "a"), 0.0)
+    if settle == "park":
+        queue.park(("default", "a"), "other", FULL, 0.0)
+    elif settle == "join":
+        assert queue.join(("default", "a"), "shape", 0.0) is not None
+    elif settle == "done":
+        queue.done(("default", "a"), 0.0)
+    else:
+        queue.back_off(("default", "a"), 1.0, 0.0)
+    assert ("default", "a") not in queue
+    assert popped(queue, 10.0) == []
+
+
+def test_a_vm_recreated_during_its_flight_waits_until_that_is_over() -> None:
+    queue = Queue()
+    queue.add(entry("a", uid="1"), 0.0)
+    queue.pop(0.0)
+    queue.remove(("default", "a"), 0.0)
+    queue.add(entry("a", uid="2"), 0.0)
+    assert popped(queue) == []
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert queue.pop(0.0) == entry("a", uid="2")
+
+
+def test_a_failure_pauses_for_as_long_as_it_is_told() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.back_off(("default", "a"), 5.0, 1.0)
+    assert queue.next_time(1.0) == 6.0
+    assert popped(queue, 5.9) == []
+    assert popped(queue, 6.0) == ["a"]
+
+
+def test_a_retry_shortens_every_wait_and_outlives_a_flight() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.back_off(("default", "a"), 5.0, 0.0)
+    queue.retry(("default", "a"))
+    assert popped(queue) == ["a"]
+    queue.retry(("default", "a"))
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert popped(queue) == ["a"]
+
+
+def test_180_of_one_shape_cost_one_decision() -> None:
+    queue = Queue()
+    for number in range(180):
+        queue.add(entry(f"vm-{number:03}", created=number), 0.0)
+    decisions = 0
+    while (one := queue.pop(0.0)) is not None:
+        if queue.join(one.key, "shape", 0.0) is None:
+            decisions += 1
+            queue.park(one.key, "shape", FULL, 0.0)
+    assert (decisions, queue.parked("shape"), queue.shapes) == (1, 180, 1)
+
+
+def test_a_rejection_holds_for_those_behind_it_only() -> None:
+    queue = Queue()
+    parked(queue, entry("middle", created=5.0))
+    queue.add(entry("younger", created=6.0), 0.0)
+    queue.add(entry("older", created=4.0), 0.0)
+    assert popped(queue) == ["older", "younger"]
+    assert queue.join(("default", "older"), "shape", 0.0) is None
+    assert queue.join(("default", "younger"), "shape", 0.0) == FULL
+
+
+def test_a_rejection_outlives_the_vm_that_suffered_it() -> None:
+    queue = Queue()
+    parked(queue, entry("first", created=1.0), entry("second", created=2.0))
+    queue.remove(("default", "first"), 0.0)
+    queue.add(entry("between", created=1.5), 0.0)
+    queue.pop(0.0)
+    assert queue.join(("default", "between"), "shape", 0.0) == FULL
+
+
+def test_a_rejection_is_not_reused_after_what_could_cure_it() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0))
+    queue.pop(0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    queue.add(entry("older", created=0.0), 1.0)
+    queue.pop(1.0)
+    assert queue.join(("default", "older"), "shape", 1.0) is None
+
+
+def test_a_newcomer_does_not_overtake_those_of_its_shape_that_an_event_is_about_to_help() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0))
+    queue.add(entry("new", created=2.0), 0.0)
+    queue.pop(0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert queue.join(("default", "new"), "shape", 0.0) == FULL
+    assert popped(queue, 1.0) == ["a"]
+
+
+def test_only_an_event_that_could_cure_wakes_and_only_the_head() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.NODE_CHANGED)
+    assert popped(queue, 1.0) == []
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+
+
+def test_n_freed_berths_take_n_with_n_plus_one_decisions() -> None:
+    queue = Queue()
+    parked(queue, *(entry(f"vm-{number}", created=number) for number in range(10)))
+    queue.happened(Cure.CLAIM_FREED)
+    free, bound, decisions = 3, [], 0
+    while (one := queue.pop(1.0)) is not None:
+        assert queue.join(one.key, "shape", 1.0) is None
+        decisions += 1
+        if free:
+            free -= 1
+            bound.append(one.key[1])
+            queue.placed(one.key, "shape", 1.0)
+        else:
+            queue.park(one.key, "shape", FULL, 1.0)
+    assert (bound, decisions, queue.parked("shape")) == (["vm-0", "vm-1", "vm-2"], 4, 7)
+
+
+def test_a_newcomer_that_is_placed_wakes_its_like() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0))
+    queue.add(entry("older", created=0.5), 0.0)
+    queue.pop(0.0)
+    queue.placed(("default", "older"), "shape", 0.0)
+    assert popped(queue) == ["a"]
+
+
+@pytest.mark.parametrize("ending", ["removed", "error", "other shape", "changed"])
+def test_a_trial_that_ends_without_a_verdict_passes_to_the_next_of_the_line(ending: str) -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    key = ("default", "a")
+    if ending == "removed":
+        queue.remove(key, 1.0)
+        queue.done(key, 1.0)
+    elif ending == "error":
+        queue.back_off(key, 60.0, 1.0)
+    elif ending == "other shape":
+        queue.park(key, "other", FULL, 1.0)
+    else:
+        queue.add(entry("a", created=3.0, revision=2), 1.0)
+        queue.park(key, "shape", FULL, 1.0)
+    assert popped(queue, 1.0)[0] == "b"
+
+
+def test_an_event_between_decision_and_parking_counts_as_after_it() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    assert queue.join(("default", "a"), "shape", 0.0) is None
+    queue.happened(Cure.CLAIM_FREED)
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert popped(queue, 1.0) == ["a"]
+
+
+def test_an_event_before_the_decision_counts_as_seen() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert queue.join(("default", "a"), "shape", 0.0) is None
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert popped(queue, 1.0) == []
+
+
+def test_a_stirred_head_competes_with_newcomers_by_the_same_order() -> None:
+    queue = Queue()
+    parked(queue, entry("parked-urgent", priority=5, created=9.0), shape="x")
+    parked(queue, entry("parked-plain", created=2.0), shape="y")
+    queue.happened(Cure.CLAIM_FREED)
+    queue.add(entry("new-urgent", priority=5, created=10.0), 1.0)
+    queue.add(entry("new-plain", created=1.0), 1.0)
+    assert popped(queue, 1.0) == ["parked-urgent", "new-urgent", "new-plain", "parked-plain"]
+
+
+def test_a_head_that_fails_again_keeps_its_age() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    for now in (1.0, 2.0, 3.0):
+        queue.happened(Cure.CLAIM_FREED)
+        assert popped(queue, now) == ["a"]
+        queue.park(("default", "a"), "shape", FULL, now)
+
+
+def test_a_line_that_events_pursue_pauses_between_its_trials_but_no_event_is_lost() -> None:
+    queue = Queue(Pace(pause=0.05))
+    parked(queue, entry("a"))
+    queue.untold(0.0)
+    for trial in range(1, 4):
+        for step in range(1, 5):
+            queue.happened(Cure.CLAIM_FREED)
+            assert popped(queue, 0.05 * (trial - 1) + step / 100) == []
+            assert queue.next_time(0.0) == pytest.approx(0.05 * trial)
+        assert popped(queue, 0.05 * trial) == ["a"]
+        queue.park(("default", "a"), "shape", FULL, 0.05 * trial)
+    assert popped(queue, 10.0) == []
+
+
+def test_an_event_after_the_pause_is_answered_at_once() -> None:
+    queue = Queue(Pace(pause=0.05))
+    parked(queue, entry("a"))
+    for now in (0.06, 0.12, 0.18):
+        queue.happened(Cure.CLAIM_FREED)
+        assert popped(queue, now) == ["a"]
+        queue.park(("default", "a"), "shape", FULL, now)
+
+
+def test_many_lines_share_a_bounded_number_of_trials() -> None:
+    queue = Queue(Pace(trials=100.0))
+    for number in range(200):
+        parked(queue, entry(f"vm-{number}"), shape=str(number))
+    trials: dict[str, int] = {}
+    for tick in range(1000):
+        queue.happened(Cure.CLAIM_FREED)
+        while (one := queue.pop(tick / 50)) is not None:
+            name = one.key[1].removeprefix("vm-")
+            trials[name] = trials.get(name, 0) + 1
+            queue.park(one.key, name, FULL, tick / 50)
+    assert 1500 <= sum(trials.values()) <= 2000
+    assert max(trials.values()) - min(trials.values()) <= 1
+
+
+def test_what_nothing_cures_is_tried_anyway_and_not_all_at_once() -> None:
+    queue = Queue(Pace(retry=300.0))
+    for number in range(100):
+        parked(queue, entry(f"vm-{number}"), shape=str(number), verdict=NOBODY)
+    assert popped(queue, 299.9) == []
+    rounds = [len(popped(queue, 300.0 + 75.0 * step / 10)) for step in range(11)]
+    assert sum(rounds) == 100
+    assert max(rounds) <= 15
+
+
+def test_a_newly_parked_vm_is_to_be_told_at_once_and_only_once() -> None:
+    queue = Queue()
+    parked(queue, entry("a"))
+    assert queue.next_time(0.0) == 0.0
+    assert queue.untold(0.0) == [(entry("a"), "full")]
+    assert queue.untold(1000.0) == []
+
+
+def changed(queue: Queue, note: str, now: float) -> None:
+    queue.happened(Cure.CLAIM_FREED)
+    one = queue.pop(now)
+    assert one is not None
+    queue.park(one.key, "shape", Verdict(FULL.causes, note), now)
+
+
+def test_a_changed_note_is_told_to_all_of_its_line_but_to_nobody_twice_within_the_time() -> None:
+    queue = Queue(Pace(retell=30.0))
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    assert len(queue.untold(0.0)) == 2
+    changed(queue, "still full", 10.0)
+    assert queue.untold(10.0) == []
+    assert queue.next_time(10.0) == 30.0
+    assert {(one.key[1], note) for one, note in queue.untold(30.0)} == {("a", "still full"), ("b", "still full")}
+    changed(queue, "fuller", 31.0)
+    assert queue.untold(59.9) == []
+    assert len(queue.untold(60.0)) == 2
+
+
+def test_the_same_note_is_not_told_again() -> None:
+    queue = Queue()
+    parked(queue, entry("a"))
+    queue.untold(0.0)
+    changed(queue, "full", 10.0)
+    assert queue.untold(100.0) == []
+
+
+def test_a_vm_that_moves_to_another_line_hears_its_note_no_sooner_than_the_time() -> None:
+    queue = Queue(Pace(retell=30.0))
+    parked(queue, entry("a"))
+    queue.untold(0.0)
+    queue.add(entry("a", revision=2), 5.0)
+    parked(queue, shape="other", verdict=Verdict(FULL.causes, "lacks a network"), now=5.0)
+    assert queue.untold(29.0) == []
+    assert queue.untold(30.0) == [(entry("a", revision=2), "lacks a network")]
+
+
+def test_who_could_not_be_told_is_told_later() -> None:
+    queue = Queue(Pace(retell=30.0))
+    parked(queue, entry("a"))
+    queue.untold(0.0)
+    queue.tell_again(("default", "a"))
+    assert queue.untold(29.0) == []
+    assert queue.untold(30.0) == [(entry("a"), "full")]
+
+
+def test_no_more_are_told_at_a_time_than_asked_for() -> None:
+    queue = Queue()
+    parked(queue, *(entry(str(number)) for number in range(5)))
+    assert [len(queue.untold(0.0, most=2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_sizes_count_every_vm_once() -> None:
+    queue = Queue()
+    parked(queue, entry("parked", created=-1.0))
+    for name in ("a", "b", "c"):
+        queue.add(entry(name), 0.0)
+    queue.pop(0.0)
+    queue.back_off(("default", "a"), 1.0, 0.0)
+    queue.pop(0.0)
+    assert set(queue.sizes().values()) == {1}
+    assert len(queue) == 4
+
+
+def test_an_empty_queue_waits_for_nothing() -> None:
+    queue = Queue()
+    assert queue.pop(0.0) is None
+    assert queue.next_time(0.0) is None
+
+
+def test_who_waits_for_room_is_a_candidate_for_a_reservation_until_it_is_bound() -> None:
+    queue = Queue()
+    parked(queue, entry("a"), verdict=Verdict(FULL.causes, "full", room=True))
+    assert queue.reservations.due(30.0, nodes=1) == entry("a")
+    queue.reservations.reserve("uid-a", "node-1", 30.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 31.0) == ["a"]
+    queue.placed(("default", "a"), "shape", 31.0)
+    assert not queue.reservations.active(31.0)
+    queue.done(("default", "a"), 31.0)
+    assert queue.reservations.due(100.0, nodes=1) is None
+
+
+def test_the_end_of_a_reservation_is_freed_room_for_others() -> None:
+    queue = Queue()
+    parked(queue, entry("large", created=1.0), shape="large", verdict=Verdict(FULL.causes, "full", room=True))
+    parked(queue, entry("small", created=2.0), shape="small", verdict=FULL)
+    queue.reservations.due(30.0, nodes=1)
+    queue.reservations.reserve("uid-large", "node-1", 30.0)
+    assert popped(queue, 100.0) == []
+    queue.remove(("default", "large"), 100.0)
+    assert popped(queue, 100.0) == ["small"]
