@@ -3,16 +3,21 @@
 import asyncio
 import logging
 import sys
+from collections.abc import Sequence
 
 import kopf
+import uvloop
 from pydantic import ValidationError
 
 from berth_api import logs
-from berth_api.client import ApiClient, ApiError
+from berth_api.client import ApiClient, ApiError, Reflector
 from berth_api.watching import supervise, watch_settings
-from berth_operator.handlers.registry import build_registry, selectors
+from berth_operator.handlers.registry import build_registry
 from berth_operator.leases import Election, LeaseTimes
+from berth_operator.metrics import Metrics, new_registry, serving
 from berth_operator.operation import Operation
+from berth_operator.scheduling.filters import FILTERS
+from berth_operator.scheduling.profiles import build_profiles
 from berth_operator.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
@@ -22,8 +27,8 @@ _USER_AGENT = "berth-operator/0.1.0"
 class _Service:
     """Starts and stops with kopf; when it fails, kopf is told to stop, and the process ends with an error."""
 
-    def __init__(self, operation: Operation, election: Election) -> None:
-        self._operation, self._election = operation, election
+    def __init__(self, operation: Operation, election: Election, reflectors: Sequence[Reflector]) -> None:
+        self._operation, self._election, self._reflectors = operation, election, reflectors
         self._task: asyncio.Task[None] | None = None
         self.stopped = asyncio.Event()
 
@@ -35,6 +40,8 @@ class _Service:
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(supervise())
+            for reflector in self._reflectors:
+                group.create_task(reflector.run())
             group.create_task(self._election.run(self._operation.lead))
 
     async def stop(self) -> None:
@@ -70,7 +77,10 @@ async def run(settings: Settings) -> None:
     async with await ApiClient.connect(
         settings.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
     ) as api:
-        operation = Operation(api, settings, clock=loop.time)
+        profiles = build_profiles(())
+        registry = new_registry()
+        metrics = Metrics(registry, profiles=profiles, filters=[each.name for each in FILTERS])
+        operation = Operation(api, settings, profiles=profiles, metrics=metrics, clock=loop.time)
         election = Election(
             api,
             namespace=settings.namespace,
@@ -79,20 +89,22 @@ async def run(settings: Settings) -> None:
             times=times,
             clock=loop.time,
         )
-        service = _Service(operation, election)
-        await kopf.operator(
-            registry=build_registry(
-                operation.cluster,
-                login=api.connection,
-                start=service.start,
-                stop=service.stop,
-                probe=service.probe,
-            ),
-            settings=watch_settings(selectors(operation.cluster)),
-            clusterwide=True,
-            liveness_endpoint=settings.liveness_url,
-            stop_flag=service.stopped,
-        )
+        busy = [Reflector(api, each.kind, each, namespace=each.namespace) for each in operation.cluster.busy]
+        service = _Service(operation, election, busy)
+        async with serving(settings.metrics_url, registry):
+            await kopf.operator(
+                registry=build_registry(
+                    operation.cluster,
+                    login=api.connection,
+                    start=service.start,
+                    stop=service.stop,
+                    probe=service.probe,
+                ),
+                settings=watch_settings({}),
+                clusterwide=True,
+                liveness_endpoint=settings.liveness_url,
+                stop_flag=service.stopped,
+            )
         service.result()
 
 
@@ -104,7 +116,7 @@ def main() -> None:
         sys.exit(f"the settings (BERTH_OPERATOR_…) are not valid: {error}")
     logs.configure(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run(settings))
+        uvloop.run(run(settings))
     except ApiError as error:
         sys.exit(f"cannot start: {error}")
 

@@ -16,8 +16,8 @@ from berth_api.virtualmachineclasses import VirtualMachineClass
 from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
 from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
-from berth_operator.objects import Heartbeat, Node
-from berth_operator.scheduling.ledger import held_by
+from berth_operator.objects import Heartbeat, Node, PriorityClass, namespace_labels
+from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.nodes import allocatable_of
 from berth_operator.store import Collection
 
@@ -53,11 +53,15 @@ class Cluster:
         self.hypervisors = Collection(kinds.HYPERVISOR, read_hypervisor)
         self.nodes = Collection(kinds.NODE, Node.from_api)
         self.leases = Collection(kinds.LEASE, Heartbeat.from_api, lease_namespace)
+        self.namespaces = Collection(kinds.NAMESPACE, namespace_labels)
+        self.priority_classes = Collection(kinds.PRIORITY_CLASS, PriorityClass.from_api)
 
     @property
     def collections(self) -> tuple[Collection[Any], ...]:
         """All of them, nodes and their properties before what is placed on them."""
         return (
+            self.namespaces,
+            self.priority_classes,
             self.nodes,
             self.leases,
             self.hypervisors,
@@ -68,6 +72,18 @@ class Cluster:
             self.cluster_images,
             self.machines,
         )
+
+    @property
+    def busy(self) -> tuple[Collection[Any], ...]:
+        """Those that change all the time: every binding, every heartbeat."""
+        return (self.leases, self.machines)
+
+    def priority(self, name: str) -> int | None:
+        """The value of a PriorityClass, or of the global default where none is named; None: there is no such class."""
+        if name:
+            found = self.priority_classes.get(name)
+            return found.value if found is not None else None
+        return max((each.value for each in self.priority_classes if each.global_default), default=0)
 
     def image(
         self, reference: ImageReference, namespace: str

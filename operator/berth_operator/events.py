@@ -1,7 +1,7 @@
 """Kubernetes Events about VMs: what `kubectl describe vm` shows of a decision.
 
-Events are a courtesy: they are sent beside the work, never before it; when the API server is slow they are dropped
-rather than piled up. The same thing is said once about a VM, not at each retry.
+Events are a courtesy: they are sent beside the work, never before it, and few while VMs wait to be bound; when the API
+server is slow they are dropped rather than piled up. The same thing is said once about a VM, not at each retry.
 Source: Kubernetes events.k8s.io/v1.
 """
 
@@ -19,7 +19,9 @@ from berth_api.fields import OPERATOR
 from berth_api.virtualmachines import VirtualMachine
 
 _LOGGER = logging.getLogger(__name__)
-_BACKLOG = 1000
+_BACKLOG = 10_000
+_BUSY_PAUSE = 0.05
+"""Seconds between Events while VMs wait to be bound: a write is a write to the API server."""
 _REMEMBERED = 20_000
 MAX_NOTE = 1024
 """Bytes that the API server takes as a note."""
@@ -35,8 +37,9 @@ class Events:
         instance: str,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         backlog: int = _BACKLOG,
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._api, self._instance, self._now = api, instance, now
+        self._api, self._instance, self._now, self._busy = api, instance, now, busy
         self._queue: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue(backlog)
         self._last: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
@@ -55,9 +58,11 @@ class Events:
             _LOGGER.warning("too many events wait for the API server; dropped: %s: %s", reason, note)
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled; slowly while there is more important work."""
         while True:
             namespace, body = await self._queue.get()
+            if self._busy():
+                await asyncio.sleep(_BUSY_PAUSE)
             try:
                 await self._api.create(kinds.EVENT, body, namespace)
             except ApiError as error:

@@ -46,3 +46,22 @@ class Heartbeat:
         """Read a Lease that the API server sent."""
         renewed = body.get("spec", {}).get("renewTime")
         return cls(body["metadata"]["name"], datetime.fromisoformat(renewed) if renewed else None)
+
+
+@dataclass(frozen=True)
+class PriorityClass:
+    """A scheduling.k8s.io/v1 PriorityClass."""
+
+    name: str
+    value: int
+    global_default: bool = False
+
+    @classmethod
+    def from_api(cls, body: Mapping[str, Any]) -> "PriorityClass":
+        """Read a PriorityClass that the API server sent."""
+        return cls(body["metadata"]["name"], int(body["value"]), bool(body.get("globalDefault", False)))
+
+
+def namespace_labels(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The labels of a Namespace that the API server sent: all that affinity terms ask of it."""
+    return dict(body["metadata"].get("labels") or {})

@@ -1,12 +1,13 @@
-"""One term of leadership: read everything, then work on keys until the term ends.
+"""One term of leadership: read everything, then work until the term ends.
 
-Changes in the store become keys in the queue (`_route…`), keys become calls of a controller (`_work`). Watches feed the
-store whether we lead or not; only a leader empties the queue.
+Changes in the store go three ways: the ledger and the snapshot follow at once; VMs that want a berth go to the
+scheduler; everything else becomes keys in a work queue (`_route…`), and keys become calls of a controller (`_work`).
+Watches feed the store whether we lead or not; only a leader empties the queues.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -20,6 +21,7 @@ from berth_api.workqueues import Backoff, WorkQueue
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
 from berth_operator.controllers.binding import Binding
+from berth_operator.controllers.deciding import Deciding
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import Machines
 from berth_operator.controllers.nodelabels import NodeLabels
@@ -28,12 +30,20 @@ from berth_operator.controllers.refusals import Refusals
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
-from berth_operator.scheduling.ledger import Holding, Ledger, held_by
+from berth_operator.metrics import Levels, Metrics
+from berth_operator.scheduler import Pacing, Scheduler
+from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.holdings import Holding, held_by
+from berth_operator.scheduling.ledger import Ledger
+from berth_operator.scheduling.parking import Pace
+from berth_operator.scheduling.profiles import Profile
+from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.settings import Settings
 from berth_operator.store import Change, Collection, Key
 from berth_operator.waiting import WaitingRoom
 
 _LOGGER = logging.getLogger(__name__)
+_FAILED = frozenset({"Failed", "CrashLoopBackOff"})
 
 
 class Task(NamedTuple):
@@ -47,6 +57,17 @@ class Task(NamedTuple):
         return "/".join(part for part in self if part)
 
 
+def _pacing(settings: Settings) -> Pacing:
+    return Pacing(
+        writes=settings.writes_in_flight,
+        backoff=Backoff(settings.backoff_first, settings.backoff_most),
+        poll=settings.secret_poll,
+        pace=Pace(retry=settings.retry_parked, retell=settings.retell),
+        reserve_after=settings.reserve_after,
+        reserve_hold=settings.reserve_hold,
+    )
+
+
 class Operation:
     """The operator's whole work, apart from watching and from being elected."""
 
@@ -55,56 +76,81 @@ class Operation:
         api: Api,
         settings: Settings,
         *,
+        profiles: Mapping[str, Profile],
+        metrics: Metrics,
         clock: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Random | None = None,
     ) -> None:
-        self._api, self._settings = api, settings
+        self._api, self._settings, self._metrics = api, settings, metrics
+        random = random or Random()  # noqa: S311 - jitter, not secrecy
         self.cluster = Cluster(settings.namespace)
-        self.ledger = Ledger()
-        backoff = Backoff(settings.backoff_first, settings.backoff_most)
-        self.queue: WorkQueue[Task] = WorkQueue(backoff, random or Random())  # noqa: S311 - jitter, not secrecy
+        snapshot = Snapshot()
+        self.ledger = Ledger(snapshot)
+        self.queue: WorkQueue[Task] = WorkQueue(Backoff(settings.backoff_first, settings.backoff_most), random)
         self.queue.close()
-        self.events = Events(api, instance=settings.identity, now=now)
-        self._waiting = WaitingRoom(lambda key: self.queue.add(Task(kinds.VIRTUAL_MACHINE.plural, *key)))
+        self.events = Events(api, instance=settings.identity, now=now, busy=self._is_busy)
+        self._waiting = WaitingRoom(self._wake)
         self._inventory = Inventory(
             self.cluster,
-            self.ledger,
+            snapshot,
             heartbeat_timeout=settings.heartbeat_timeout,
             clock=clock,
             now=now,
-            on_room=self._waiting.room,
+            happened=self._happened,
         )
         self._refusals = refusals = Refusals(settings.refusal_exclusion, clock)
-        binding = Binding(
-            api,
+        self._binding = Binding(api, self.cluster, self.ledger, events=self.events, happened=self._happened, now=now)
+        self.scheduler = Scheduler(
             self.cluster,
-            self.ledger,
             self._inventory,
-            interfaces=Interfaces(self.ledger, settings.mac_prefix),
+            Deciding(
+                self.cluster,
+                self.ledger,
+                self._inventory,
+                interfaces=Interfaces(self.ledger, settings.mac_prefix),
+                refusals=refusals,
+                profiles=profiles,
+            ),
+            self._binding,
             refusals=refusals,
             waiting=self._waiting,
-            events=self.events,
-            poll=settings.secret_poll,
-            now=now,
+            metrics=metrics,
+            clock=clock,
+            pacing=_pacing(settings),
+            random=random,
         )
         self._machines = Machines(
-            api, self.cluster, binding, refusals=refusals, waiting=self._waiting, events=self.events, now=now
+            api,
+            self.cluster,
+            self._inventory,
+            self.scheduler,
+            self._binding,
+            refusals=refusals,
+            events=self.events,
+            metrics=metrics,
+            now=now,
         )
         self._labels = NodeLabels(api, self.cluster)
+        metrics.follow(self._levels)
         self._listen()
 
     async def lead(self, leadership: Leadership) -> None:
         """Read everything anew, then work until cancelled."""
         self.queue.open()
+        self.scheduler.open()
+        self._metrics.leads(leadership.epoch)
         try:
             await self._take_over(leadership)
             async with asyncio.TaskGroup() as group:
+                group.create_task(self.scheduler.run(leadership))
                 group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
                 group.create_task(self._audit())
                 group.create_task(self.events.run())
         finally:
+            self._metrics.leads(None)
             self.queue.close()
+            self.scheduler.close()
 
     async def _take_over(self, leadership: Leadership) -> None:
         """The ledger of a new leader comes from complete lists alone."""
@@ -172,8 +218,28 @@ class Operation:
         cluster.machines.listen(self._route_machine)
         cluster.hypervisors.listen(self._route_hypervisor)
         cluster.nodes.listen(lambda change: self._add(cluster.nodes, change.key))
+        cluster.priority_classes.listen(self._route_priority)
         for referred in (cluster.classes, cluster.networks, cluster.images, cluster.cluster_images, cluster.pools):
             referred.listen(partial(self._route_referred, referred))
+
+    def _happened(self, cure: Cure) -> None:
+        self.scheduler.happened(cure)
+
+    def _is_busy(self) -> bool:
+        return self.scheduler.busy
+
+    def _levels(self) -> Levels:
+        return self.scheduler.levels(len(self.ledger))
+
+    def _wake(self, key: Key) -> None:
+        namespace, name = key
+        vm = self.cluster.machines.get(name, namespace)
+        if vm is not None:
+            self._attend(vm)
+
+    def _attend(self, vm: VirtualMachine) -> None:
+        if self._machines.attend(vm):
+            self._add(self.cluster.machines, vm.key)
 
     def _add(self, collection: Collection[Any], key: Key) -> None:
         self.queue.add(Task(collection.kind.plural, *key))
@@ -182,10 +248,12 @@ class Operation:
         self.queue.add_after(Task(collection.kind.plural, *key), self._settings.aggregation_delay)
 
     def _enqueue_all(self) -> None:
-        for collection in self.cluster.collections:
-            if collection is not self.cluster.leases and collection is not self.cluster.hypervisors:
-                for key in collection.all_keys():
-                    self._add(collection, key)
+        cluster = self.cluster
+        for vm in cluster.machines:
+            self._attend(vm)
+        for collection in (cluster.nodes, cluster.networks, cluster.pools, cluster.images, cluster.cluster_images):
+            for key in collection.all_keys():
+                self._add(collection, key)
 
     def _route_machine(self, change: Change[VirtualMachine]) -> None:
         """The ledger follows at once; the VM is looked at; so are networks whose counts changed."""
@@ -193,14 +261,33 @@ class Operation:
         after = held_by(change.new) if change.new else None
         vm = change.new or change.old
         assert vm is not None  # noqa: S101 - a change has an object, for the type checker
-        freed = self.ledger.observe(vm.metadata.uid, after)
-        if change.new is None:
-            freed = self.ledger.settle(vm.metadata.uid) or freed
-            self._refusals.forget(vm.metadata.uid)
+        uid = vm.metadata.uid
+        assumed = self.ledger.assumed(uid)
+        freed = self.ledger.observe(uid, after)
         if freed:
-            self._waiting.room()
+            self._happened(Cure.CLAIM_FREED)
+        if after is not None and after != before and assumed != after.claim_id:
+            self._happened(Cure.CLAIM_ADDED)
         self._recount(before, after)
-        self._add(self.cluster.machines, change.key)
+        self._note_phase(change)
+        if change.new is not None:
+            self._attend(change.new)
+            return
+        self.scheduler.leave(change.key)
+        self._binding.forget(uid)
+        self._refusals.forget(uid)
+
+    def _note_phase(self, change: Change[VirtualMachine]) -> None:
+        """What a node's fitness is judged by: starts that failed there, migrations that run."""
+        old, new = change.old.status if change.old else None, change.new.status if change.new else None
+        if old is not None and old.phase == "Migrating" and old.node_name:
+            self._inventory.note_migration(old.node_name, -1)
+        if new is None or not new.node_name:
+            return
+        if new.phase == "Migrating":
+            self._inventory.note_migration(new.node_name, 1)
+        if old is not None and new.phase in _FAILED and old.phase not in _FAILED:
+            self._inventory.note_failure(new.node_name)
 
     def _recount(self, before: Holding | None, after: Holding | None) -> None:
         if before is not None and after is not None and before.claim_id == after.claim_id:
@@ -220,6 +307,13 @@ class Operation:
         if (old.storage_pools if old else ()) != (new.storage_pools if new else ()):
             for key in self.cluster.pools.all_keys():
                 self._add_later(self.cluster.pools, key)
+
+    def _route_priority(self, change: Change[Any]) -> None:
+        """VMs that wait for the class, and those whose turn it changes."""
+        self._waiting.changed(Reference(kinds.PRIORITY_CLASS, change.key[1]))
+        for vm in self.cluster.machines:
+            if vm.status.claim is None:
+                self._attend(vm)
 
     def _route_referred(self, collection: Collection[Any], change: Change[Any]) -> None:
         """VMs that wait for it, and its own status."""

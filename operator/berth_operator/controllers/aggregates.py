@@ -17,7 +17,7 @@ from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMa
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.leases import Leadership
 from berth_operator.scheduling.addresses import Space
-from berth_operator.scheduling.ledger import Address
+from berth_operator.scheduling.holdings import Address
 from berth_operator.store import Collection, Key
 
 R = TypeVar("R", bound=Resource)

@@ -9,7 +9,8 @@ from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, Virtua
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.controllers.references import Unbindable
 from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Taken, choose, plain
-from berth_operator.scheduling.ledger import Address, Ledger
+from berth_operator.scheduling.holdings import Address
+from berth_operator.scheduling.ledger import Ledger
 from berth_operator.scheduling.macs import ATTEMPTS, generate
 
 

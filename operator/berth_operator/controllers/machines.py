@@ -14,9 +14,11 @@ from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.refusals import Refusals
 from berth_operator.controllers.vmstatuses import apply_status
 from berth_operator.events import Events
+from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership
+from berth_operator.metrics import Metrics
+from berth_operator.scheduler import Scheduler, wants_berth
 from berth_operator.store import Key
-from berth_operator.waiting import WaitingRoom
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -27,6 +29,19 @@ def released(vm: VirtualMachine) -> bool:
     return claim is None or claim.id in (vm.status.released_claim, vm.status.refused_claim)
 
 
+def refused(vm: VirtualMachine) -> bool:
+    """Whether the node that the VM is bound to did not take it."""
+    claim = vm.status.claim
+    return claim is not None and bool(vm.status.node_name) and vm.status.refused_claim == claim.id
+
+
+def needs_attention(vm: VirtualMachine) -> bool:
+    """Whether the operator has anything to do about a VM beside giving it a berth."""
+    if vm.metadata.deletion_timestamp is not None:
+        return FINALIZER in vm.metadata.finalizers
+    return refused(vm) or (vm.spec.run_strategy == "Halted" and vm.status.claim is None)
+
+
 class Machines:
     """Looks at one VM at a time."""
 
@@ -34,15 +49,30 @@ class Machines:
         self,
         api: Api,
         cluster: Cluster,
+        inventory: Inventory,
+        scheduler: Scheduler,
         binding: Binding,
         *,
         refusals: Refusals,
-        waiting: WaitingRoom,
         events: Events,
+        metrics: Metrics,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._api, self._cluster, self._binding = api, cluster, binding
-        self._refusals, self._waiting, self._events, self._now = refusals, waiting, events, now
+        self._api, self._cluster, self._inventory = api, cluster, inventory
+        self._scheduler, self._binding = scheduler, binding
+        self._refusals, self._events, self._metrics, self._now = refusals, events, metrics, now
+
+    def attend(self, vm: VirtualMachine) -> bool:
+        """Do at once what takes no time; True if there is more to `reconcile`."""
+        if needs_attention(vm):
+            if vm.metadata.deletion_timestamp is not None:
+                self._scheduler.leave(vm.key)
+            return True
+        if wants_berth(vm):
+            self._scheduler.want(vm)
+        else:
+            self._scheduler.leave(vm.key)
+        return False
 
     async def reconcile(self, key: Key, leadership: Leadership) -> float | None:
         """Do what the VM needs. Returns seconds after which to look again.
@@ -53,25 +83,27 @@ class Machines:
         """
         namespace, name = key
         vm = self._cluster.machines.get(name, namespace)
-        self._waiting.leave(key)
         if vm is None:
             return None
-        if await self._binding.clear_up(vm):
-            return 0.0
         if vm.metadata.deletion_timestamp is not None:
+            if self._binding.unsure(vm):
+                await self._binding.clear_up(vm)
+                return 0.0
             return await self._let_go(vm, leadership)
-        claim = vm.status.claim
-        if vm.status.node_name and claim is not None:
-            if vm.status.refused_claim != claim.id:
-                return None
+        if refused(vm):
             self._note_refusal(vm)
-        if vm.spec.run_strategy == "Halted":
+        if wants_berth(vm):
+            self._scheduler.want(vm)
+        elif vm.spec.run_strategy == "Halted" and (vm.status.claim is None or refused(vm)):
             return await self._leave_halted(vm, leadership)
-        return await self._binding.bind(vm, leadership)
+        return None
 
     def _note_refusal(self, vm: VirtualMachine) -> None:
-        node = vm.status.node_name or ""
-        self._refusals.note(vm.metadata.uid, node)
+        node, claim = vm.status.node_name or "", vm.status.claim
+        if claim is None or not self._refusals.note(vm.metadata.uid, node, claim.id):
+            return
+        self._inventory.note_failure(node)
+        self._metrics.refused()
         _LOGGER.info("node %s refused %s", node, "/".join(vm.key))
         self._events.tell(vm, "Warning", "ClaimRefused", f"node {node} refused the claim: looking for another")
 
@@ -91,6 +123,7 @@ class Machines:
 
     async def _leave_halted(self, vm: VirtualMachine, leadership: Leadership) -> float | None:
         """A VM that shall not run and has no node needs none."""
+        self._scheduler.leave(vm.key)
         body = statuses.unbound(
             vm, phase="Stopped", reason="Halted", message="runStrategy is Halted: no node is needed", now=self._now()
         )

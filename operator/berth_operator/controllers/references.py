@@ -10,9 +10,12 @@ from berth_api import kinds
 from berth_api.hardware import CPU, Memory
 from berth_api.kinds import Kind
 from berth_api.quantities import to_bytes
-from berth_api.virtualmachines import Disk, ImageReference, Phase, VirtualMachine
+from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
+from berth_api.virtualmachines import Disk, ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.cluster import Cluster
+
+Image = VirtualMachineImage | ClusterVirtualMachineImage
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,12 @@ class Unbindable(Exception):
         reason: str,
         message: str,
         *,
-        phase: Phase = "Pending",
         waits_for: tuple[Reference, ...] = (),
         waits_for_room: bool = False,
         polls: bool = False,
     ) -> None:
         super().__init__(message)
-        self.reason, self.message, self.phase = reason, message, phase
+        self.reason, self.message = reason, message
         self.waits_for, self.waits_for_room, self.polls = waits_for, waits_for_room, polls
 
 
@@ -53,6 +55,8 @@ class Resolved:
     cpu: CPU
     memory: Memory
     networks: dict[str, VirtualNetwork]
+    images: frozenset[str] = frozenset()
+    """Digests of the images that its disks are born from."""
 
 
 def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
@@ -63,11 +67,14 @@ def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
     """
     cpu, memory = _size(vm, cluster)
     networks = {nic.network_name: _network(vm, nic.network_name, cluster) for nic in vm.spec.interfaces}
+    images: set[str] = set()
     for disk in vm.spec.disks:
-        _check_disk(vm, disk, cluster)
+        image = _check_disk(vm, disk, cluster)
+        if image is not None and image.spec.checksum:
+            images.add(image.spec.checksum)
     for reference in _kernel_images(vm):
         _image(vm, reference, cluster)
-    return Resolved(cpu, memory, networks)
+    return Resolved(cpu, memory, networks, frozenset(images))
 
 
 def _size(vm: VirtualMachine, cluster: Cluster) -> tuple[CPU, Memory]:
@@ -121,8 +128,7 @@ def _image_reference(vm: VirtualMachine, reference: ImageReference) -> Reference
     return Reference(kinds.VIRTUAL_MACHINE_IMAGE, reference.name, vm.metadata.namespace)
 
 
-def _image(vm: VirtualMachine, reference: ImageReference, cluster: Cluster) -> int | None:
-    """Virtual size of the image in bytes, if a node has told it."""
+def _image(vm: VirtualMachine, reference: ImageReference, cluster: Cluster) -> Image:
     image = cluster.image(reference, vm.metadata.namespace)
     if image is None:
         where = "" if reference.kind.startswith("Cluster") else f" in namespace {vm.metadata.namespace}"
@@ -131,10 +137,11 @@ def _image(vm: VirtualMachine, reference: ImageReference, cluster: Cluster) -> i
             f"{reference.kind} {reference.name} does not exist{where}: create it, or name another in imageRef",
             waits_for=(_image_reference(vm, reference),),
         )
-    return to_bytes(image.status.virtual_size) if image.status.virtual_size is not None else None
+    return image
 
 
-def _check_disk(vm: VirtualMachine, disk: Disk, cluster: Cluster) -> None:
+def _check_disk(vm: VirtualMachine, disk: Disk, cluster: Cluster) -> Image | None:
+    """The image that the disk is born from."""
     if disk.volume_name is not None:
         raise Unbindable(
             "VolumesNotSupported",
@@ -147,8 +154,9 @@ def _check_disk(vm: VirtualMachine, disk: Disk, cluster: Cluster) -> None:
             waits_for=(Reference(kinds.STORAGE_POOL, disk.pool),),
         )
     if disk.image_ref is None or disk.size is None:
-        return
-    virtual_size = _image(vm, disk.image_ref, cluster)
+        return None
+    image = _image(vm, disk.image_ref, cluster)
+    virtual_size = to_bytes(image.status.virtual_size) if image.status.virtual_size is not None else None
     if virtual_size is not None and virtual_size > to_bytes(disk.size):
         raise Unbindable(
             "DiskSmallerThanImage",
@@ -156,3 +164,4 @@ def _check_disk(vm: VirtualMachine, disk: Disk, cluster: Cluster) -> None:
             "give the disk at least that size",
             waits_for=(_image_reference(vm, disk.image_ref),),
         )
+    return image

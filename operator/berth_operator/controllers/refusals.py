@@ -12,10 +12,15 @@ class Refusals:
     def __init__(self, exclusion: float, clock: Callable[[], float]) -> None:
         self._exclusion, self._clock = exclusion, clock
         self._until: dict[str, dict[str, float]] = {}
+        self._noted: dict[str, str] = {}
 
-    def note(self, uid: str, node: str) -> None:
-        """The node refused the VM just now."""
+    def note(self, uid: str, node: str, claim_id: str) -> bool:
+        """The node refused the VM's claim just now. False: that was noted before."""
+        if self._noted.get(uid) == claim_id:
+            return False
+        self._noted[uid] = claim_id
         self._until.setdefault(uid, {})[node] = self._clock() + self._exclusion
+        return True
 
     def of(self, uid: str) -> frozenset[str]:
         """Nodes that count as refusing the VM."""
@@ -36,3 +41,4 @@ class Refusals:
     def forget(self, uid: str) -> None:
         """The VM is gone."""
         self._until.pop(uid, None)
+        self._noted.pop(uid, None)

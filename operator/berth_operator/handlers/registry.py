@@ -2,7 +2,7 @@
 
 Only `on.event` is used: handlers of other sorts make kopf put finalizers and annotations of its own on objects. kopf's
 `patch` stays untouched, so kopf never writes. After a 410 Gone kopf lists again and does not tell of objects that
-vanished meanwhile; the audit finds those.
+vanished meanwhile; the audit finds those. What changes all the time has a reflector each instead: see decision 0008.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,15 +11,9 @@ from typing import Any
 import kopf
 
 from berth_api.client import Connection
-from berth_api.kinds import Kind
 from berth_api.watching import connection_info
 from berth_operator.cluster import Cluster
 from berth_operator.store import Collection
-
-
-def selectors(cluster: Cluster) -> dict[Kind, str]:
-    """Leases of one namespace only."""
-    return {c.kind: f"metadata.namespace={c.namespace}" for c in cluster.collections if c.namespace}
 
 
 def build_registry(
@@ -50,7 +44,8 @@ def build_registry(
         return await probe()
 
     for collection in cluster.collections:
-        _watch(registry, collection)
+        if collection not in cluster.busy:
+            _watch(registry, collection)
     return registry
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 
 from berth_api.virtualnetworks import Subnet
-from berth_operator.scheduling.ledger import Address
+from berth_operator.scheduling.holdings import Address
 
 Network = IPv4Network | IPv6Network
 MAX_COUNT = 2**53

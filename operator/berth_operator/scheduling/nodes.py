@@ -1,10 +1,6 @@
-"""Nodes as columns: what a decision compares is one numpy array per property, a row per node.
+"""What a decision may know of one node, apart from what VMs hold on it."""
 
-A `NodeFacts` says what is known of one node, apart from what VMs hold on it; `Nodes` turns many of them into columns.
-Both are immutable: a node that changes gives new columns, and an old snapshot stays what it was.
-"""
-
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,6 +12,7 @@ from berth_api.quantities import to_bytes, to_millis
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,10 +29,12 @@ class Taint:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What a decision may know of a node, apart from what is held on it."""
+    """A node. Whether its agent is alive, and what is held on it, are told to the snapshot apart."""
 
     name: str
     allocatable: Amounts = NOTHING
+    slots: int = 250
+    """How many VMs it may hold."""
     accelerator: str = ""
     """`kvm` or `tcg`; empty: the node's agent has not reported yet."""
     schedulable: bool = True
@@ -43,8 +42,14 @@ class NodeFacts:
     taints: tuple[Taint, ...] = ()
     cpu_models: frozenset[str] = frozenset()
     """Empty: not reported, any model is tried."""
+    cpu_features: frozenset[str] = frozenset()
+    machine_types: frozenset[str] = frozenset()
+    firmware: frozenset[str] = frozenset()
+    """Beside BIOS, which every node has: EFI, SecureBoot."""
     failing_networks: Mapping[str, str] = field(default_factory=dict)
     """Networks that the node's agent says it cannot provide, and why."""
+    images: frozenset[str] = frozenset()
+    """Digests of the images that it holds."""
     public_key: str = ""
 
 
@@ -63,48 +68,3 @@ def allocatable_of(hypervisor: Hypervisor) -> Amounts:
         hypervisor.spec,
         Amounts(cpu=to_millis(pods.cpu), memory=to_bytes(pods.memory)) if pods is not None else NOTHING,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """All nodes, a column per property, rows sorted by name. Amounts are int64: millicores and bytes."""
-
-    facts: tuple[NodeFacts, ...]
-    index: Mapping[str, int]
-    cpu: IntArray
-    memory: IntArray
-    pools: Mapping[str, IntArray]
-    """Per pool; -1 where the node has not got it."""
-    shared_pools: frozenset[str]
-    schedulable: BoolArray
-    accelerated: BoolArray
-    """True under kvm, False under tcg."""
-    reported: BoolArray
-
-    @classmethod
-    def of(cls, facts: Iterable[NodeFacts], shared_pools: Iterable[str] = ()) -> "Nodes":
-        """Columns of these nodes."""
-        rows = tuple(sorted(facts, key=lambda row: row.name))
-        names = sorted({pool for row in rows for pool in row.allocatable.pools})
-        return cls(
-            facts=rows,
-            index={row.name: position for position, row in enumerate(rows)},
-            cpu=np.array([row.allocatable.cpu for row in rows], dtype=np.int64),
-            memory=np.array([row.allocatable.memory for row in rows], dtype=np.int64),
-            pools={
-                pool: np.array([row.allocatable.pools.get(pool, -1) for row in rows], dtype=np.int64) for pool in names
-            },
-            shared_pools=frozenset(shared_pools),
-            schedulable=np.array([row.schedulable for row in rows], dtype=np.bool_),
-            accelerated=np.array([row.accelerator == "kvm" for row in rows], dtype=np.bool_),
-            reported=np.array([bool(row.accelerator) for row in rows], dtype=np.bool_),
-        )
-
-    def __len__(self) -> int:
-        return len(self.facts)
-
-    def mask(self, names: Iterable[str]) -> BoolArray:
-        """True in the rows of these nodes; names that are no node are left out."""
-        rows = np.zeros(len(self), dtype=np.bool_)
-        rows[[self.index[name] for name in names if name in self.index]] = True
-        return rows

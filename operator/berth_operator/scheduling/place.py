@@ -1,15 +1,14 @@
 """The decision: filters leave the feasible nodes, scores choose among them, the first name wins a tie."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from berth_operator.scheduling.filters import FILTERS
-from berth_operator.scheduling.nodes import BoolArray
-from berth_operator.scheduling.plugins import Filter, Score, memory_wanted
+from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.nodes import BoolArray, FloatArray
+from berth_operator.scheduling.profiles import DEFAULT_PROFILE, Profile
 from berth_operator.scheduling.requests import Request
-from berth_operator.scheduling.scores import SCORES
 from berth_operator.scheduling.snapshot import Snapshot
 
 
@@ -24,49 +23,117 @@ class Placement:
 
 @dataclass(frozen=True)
 class Rejection:
-    """No node takes the VM: why, in a sentence, and per node the name of the filter that turned it down."""
+    """No node takes the VM."""
 
     message: str
-    by_node: Mapping[str, str] = field(default_factory=dict)
+    """Why, in a sentence."""
+    by_filter: Mapping[str, int] = field(default_factory=dict)
+    """How many nodes each filter turned down; a node counts for the first that did."""
+    cured_by: frozenset[Cure] = frozenset({Cure.NODE_CHANGED})
+    """Events after which it may be otherwise."""
+    room: bool = False
+    """Some node would do, had it more room."""
 
 
-def place(
-    snapshot: Snapshot, request: Request, filters: Sequence[Filter] = FILTERS, scores: Sequence[Score] = SCORES
-) -> Placement | Rejection:
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """A decision taken apart. Masks and rates have a value per row."""
+
+    masks: Mapping[str, BoolArray]
+    """By filter: True where it lets the node pass."""
+    rates: Mapping[str, FloatArray]
+    """By score, 0 to 1; 0 for all where it tells no nodes apart."""
+    feasible: BoolArray
+    total: FloatArray
+
+
+def place(snapshot: Snapshot, request: Request, profile: Profile = DEFAULT_PROFILE) -> Placement | Rejection:
     """Choose the node for a request. Pure: the same snapshot and request give the same answer."""
-    masks = [plugin.keep(snapshot, request) for plugin in filters]
-    feasible = np.ones(len(snapshot.nodes), dtype=np.bool_)
-    for mask in masks:
-        feasible &= mask
+    feasible = _feasible(snapshot, request, profile)
     if not feasible.any():
-        return _reject(snapshot, request, filters, masks)
-    total = np.zeros(len(snapshot.nodes), dtype=np.float64)
-    for score in scores:
-        total += score.weight * score.rate(snapshot, request)
-    row = int(np.where(feasible, total, -np.inf).argmax())
+        return _reject(snapshot, request, profile)
+    total = _total(snapshot, request, profile, feasible)
+    best = np.where(feasible, total, -np.inf)
+    row = int(best.argmax())
+    rows = np.flatnonzero(best == best[row])
+    if len(rows) > 1:
+        row = int(rows[snapshot.order[rows].argmin()])
     return Placement(
-        node=snapshot.nodes.facts[row].name,
-        memory=int(memory_wanted(snapshot, request)[row]),
+        node=snapshot.name(row),
+        memory=int(snapshot.memory_wanted(request)[row]),
         score=float(total[row]),
     )
 
 
-def _reject(snapshot: Snapshot, request: Request, filters: Sequence[Filter], masks: Sequence[BoolArray]) -> Rejection:
-    rows = len(snapshot.nodes)
-    if rows == 0:
+def examine(snapshot: Snapshot, request: Request, profile: Profile = DEFAULT_PROFILE) -> Examination:
+    """Every filter's and every score's answer for every node, and what follows from them."""
+    everything = np.ones(snapshot.rows, dtype=np.bool_)
+    masks = {
+        each.name: everything if (kept := each.keep(snapshot, request)) is None else kept for each in profile.filters
+    }
+    feasible = snapshot.live.copy()
+    for mask in masks.values():
+        feasible &= mask
+    nothing = np.zeros(snapshot.rows, dtype=np.float64)
+    rates = {score.name: nothing for _, score in profile.scores}
+    total = nothing.copy()
+    if feasible.any():
+        found = {score.name: score.rate(snapshot, request, feasible) for _, score in profile.scores}
+        rates |= {name: rate for name, rate in found.items() if rate is not None}
+        total = _total(snapshot, request, profile, feasible)
+    return Examination(masks, rates, feasible, total)
+
+
+def _feasible(snapshot: Snapshot, request: Request, profile: Profile) -> BoolArray:
+    feasible = snapshot.remember(
+        ("feasible", profile.name, request.requirements), lambda: _lasting(snapshot, request, profile)
+    ).copy()
+    for each in profile.passing:
+        kept = each.keep(snapshot, request)
+        if kept is not None:
+            feasible &= kept
+    return feasible
+
+
+def _lasting(snapshot: Snapshot, request: Request, profile: Profile) -> BoolArray:
+    rows = snapshot.live.copy()
+    for each in profile.lasting:
+        kept = each.keep(snapshot, request)
+        if kept is not None:
+            rows &= kept
+    return rows
+
+
+def _total(snapshot: Snapshot, request: Request, profile: Profile, feasible: BoolArray) -> FloatArray:
+    total = np.zeros(snapshot.rows, dtype=np.float64)
+    for weight, score in profile.scores:
+        rate = score.rate(snapshot, request, feasible)
+        if rate is not None:
+            total += weight * rate
+    return total
+
+
+def _reject(snapshot: Snapshot, request: Request, profile: Profile) -> Rejection:
+    nodes = len(snapshot)
+    if nodes == 0:
         return Rejection("0/0 nodes: there is no Hypervisor; run a node agent on at least one node")
-    unexplained = np.ones(rows, dtype=np.bool_)
+    unexplained = snapshot.live.copy()
     parts: list[tuple[int, str]] = []
-    by_node: dict[str, str] = {}
-    for plugin, mask in zip(filters, masks, strict=True):
-        rejected = unexplained & ~mask
-        count = int(rejected.sum())
-        if not count:
+    by_filter: dict[str, int] = {}
+    cured_by: frozenset[Cure] = frozenset()
+    room = False
+    for each in profile.filters:
+        mask = each.keep(snapshot, request)
+        rejected = unexplained & ~mask if mask is not None else None
+        count = int(rejected.sum()) if rejected is not None else 0
+        if rejected is None or mask is None or not count:
             continue
         unexplained &= mask
-        by_node |= {snapshot.nodes.facts[int(row)].name: plugin.name for row in np.flatnonzero(rejected)}
-        detail = plugin.detail(snapshot, request, rejected)
-        reason = plugin.one if count == 1 else plugin.many
+        by_filter[each.name] = count
+        cured_by |= each.cured_by
+        room = room or each.room
+        detail = each.detail(snapshot, request, rejected)
+        reason = each.one if count == 1 else each.many
         parts.append((count, f"{count} {reason} ({detail})" if detail else f"{count} {reason}"))
     parts.sort(key=lambda part: -part[0])
-    return Rejection(f"0/{rows} nodes: " + ", ".join(text for _, text in parts), by_node)
+    return Rejection(f"0/{nodes} nodes: " + ", ".join(text for _, text in parts), by_filter, cured_by, room)

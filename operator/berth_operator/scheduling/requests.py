@@ -1,41 +1,108 @@
-"""What a VM asks of a node, in the units of the columns."""
+"""What a VM asks of a node, in the units of the columns. Equal requests are interchangeable: they are one *shape*."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from berth_api.hardware import CPU, Memory
 from berth_api.overhead import memory_overhead
 from berth_api.quantities import to_bytes
-from berth_api.selectors import NodeSelector, Toleration
-from berth_api.virtualmachines import VirtualMachineSpec
+from berth_api.selectors import Toleration, TopologySpreadConstraint
+from berth_api.virtualmachines import VirtualMachine, VirtualMachineSpec
+from berth_operator.scheduling.groups import Member, Spread, member_of, own_group
+from berth_operator.scheduling.selectors import Labels, NodeTerm, Selector, labels_of
 
-ACCELERATORS = ("kvm", "tcg")
 ANY_CPU_MODEL = frozenset({"", "host-model", "host-passthrough", "maximum"})
 """CPU models that every node has, whatever it lists."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """A VM's wishes. CPU in millicores, memory in bytes by accelerator (QEMU's overhead differs), pools in bytes."""
+class Tolerance:
+    """A toleration, hashable. Empty key or effect: any."""
 
-    cpu: int
-    memory: Mapping[str, int]
-    pools: Mapping[str, int] = field(default_factory=dict)
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What only the nodes themselves decide, whoever is on them: asked once per distinct value and kept."""
+
     node_name: str = ""
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    node_affinity: NodeSelector | None = None
-    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Labels = ()
+    node_affinity: tuple[NodeTerm, ...] | None = None
+    preferred_nodes: tuple[tuple[int, NodeTerm], ...] = ()
+    tolerations: tuple[Tolerance, ...] = ()
     networks: frozenset[str] = frozenset()
     cpu_model: str = ""
-    excluded: frozenset[str] = frozenset()
-    """Nodes that refused this VM lately."""
+    cpu_features: frozenset[str] = frozenset()
+    machine_type: str = ""
+    firmware: frozenset[str] = frozenset()
+    """Beside BIOS: EFI, SecureBoot."""
+    images: frozenset[str] = frozenset()
+    """Digests of the images that its disks are born from."""
+    volume_nodes: tuple[frozenset[str], ...] = ()
+    """For each node-local volume, the nodes that have it."""
     sealed: bool = False
     """Something must be sealed to the node's public key."""
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who asks: of no weight for which nodes are feasible, apart from room that is kept for others."""
+
+    uid: str = ""
+    key: tuple[str, str] = ("", "")
+    """Namespace and name."""
+    priority: int = 0
+    created: float = 0.0
+    """Seconds since the epoch."""
+
+    @property
+    def order(self) -> tuple[int, float, tuple[str, str]]:
+        """Who comes first has the lower: the queue's order."""
+        return -self.priority, self.created, self.key
+
+
+@dataclass(frozen=True)
+class Request:
+    """A VM's wishes. CPU in millicores; memory in bytes, QEMU's overhead under kvm and tcg included; pools in bytes."""
+
+    cpu: int
+    memory_kvm: int
+    memory_tcg: int
+    pools: tuple[tuple[str, int], ...] = ()
+    requirements: Requirements = Requirements()
+    member: Member = field(default_factory=Member)
+    spread: tuple[Spread, ...] = ()
+    """DoNotSchedule."""
+    soft_spread: tuple[Spread, ...] = ()
+    """ScheduleAnyway."""
+    profile: str = "default"
+    excluded: frozenset[str] = frozenset()
+    """Nodes that refused this VM lately."""
+    claimant: Claimant = field(default=Claimant(), compare=False)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        fields = self.__dataclass_fields__.values()
+        return hash(tuple(getattr(self, each.name) for each in fields if each.compare))
 
     @property
     def storage(self) -> int:
         """Bytes in all pools together."""
-        return sum(self.pools.values())
+        return sum(size for _, size in self.pools)
 
 
 def storage_by_pool(spec: VirtualMachineSpec) -> dict[str, int]:
@@ -47,20 +114,71 @@ def storage_by_pool(spec: VirtualMachineSpec) -> dict[str, int]:
     return pools
 
 
-def request_of(spec: VirtualMachineSpec, cpu: CPU, memory: Memory, excluded: frozenset[str] = frozenset()) -> Request:
+def request_of(
+    vm: VirtualMachine,
+    cpu: CPU,
+    memory: Memory,
+    *,
+    priority: int = 0,
+    images: frozenset[str] = frozenset(),
+    excluded: frozenset[str] = frozenset(),
+) -> Request:
     """What a VM with this CPU and memory (its class's or its own) asks for."""
-    guest = to_bytes(memory.size)
-    affinity = spec.affinity.node_affinity if spec.affinity else None
+    guest, spec, made = to_bytes(memory.size), vm.spec, vm.metadata.creation_timestamp
+    member = member_of(vm)
     return Request(
         cpu=cpu.count * 1000,
-        memory={kind: guest + memory_overhead(cpu.count, guest, kind) for kind in ACCELERATORS},
-        pools=storage_by_pool(spec),
+        memory_kvm=guest + memory_overhead(cpu.count, guest, "kvm"),
+        memory_tcg=guest + memory_overhead(cpu.count, guest, "tcg"),
+        pools=tuple(sorted(storage_by_pool(spec).items())),
+        requirements=_requirements(spec, cpu, images),
+        member=member,
+        spread=_spread(spec.topology_spread_constraints, "DoNotSchedule", member.namespace),
+        soft_spread=_spread(spec.topology_spread_constraints, "ScheduleAnyway", member.namespace),
+        profile=spec.scheduler_profile or "default",
+        excluded=excluded,
+        claimant=Claimant(vm.metadata.uid, vm.key, priority, made.timestamp() if made is not None else 0.0),
+    )
+
+
+def _requirements(spec: VirtualMachineSpec, cpu: CPU, images: frozenset[str]) -> Requirements:
+    affinity = spec.affinity.node_affinity if spec.affinity else None
+    required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
+    preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
+    return Requirements(
         node_name=spec.node_name or "",
-        node_selector=spec.node_selector,
-        node_affinity=affinity.required_during_scheduling_ignored_during_execution if affinity else None,
-        tolerations=spec.tolerations,
+        node_selector=labels_of(spec.node_selector),
+        node_affinity=tuple(map(NodeTerm.of, required.node_selector_terms)) if required else None,
+        preferred_nodes=tuple((each.weight, NodeTerm.of(each.preference)) for each in preferred),
+        tolerations=tuple(map(_tolerance, spec.tolerations)),
         networks=frozenset(nic.network_name for nic in spec.interfaces),
         cpu_model=cpu.model or "",
-        excluded=excluded,
+        cpu_features=frozenset(cpu.features),
+        machine_type=spec.machine_type or "",
+        firmware=_firmware(spec),
+        images=images,
         sealed=spec.cloud_init is not None and spec.cloud_init.user_data_secret_ref is not None,
+    )
+
+
+def _firmware(spec: VirtualMachineSpec) -> frozenset[str]:
+    if spec.firmware.type != "EFI":
+        return frozenset()
+    return frozenset({"EFI", "SecureBoot"} if spec.firmware.secure_boot else {"EFI"})
+
+
+def _tolerance(toleration: Toleration) -> Tolerance:
+    return Tolerance(toleration.key, toleration.operator, toleration.value, toleration.effect)
+
+
+def _spread(constraints: tuple[TopologySpreadConstraint, ...], when: str, namespace: str) -> tuple[Spread, ...]:
+    return tuple(
+        Spread(
+            own_group(Selector.of(each.label_selector) if each.label_selector is not None else None, namespace),
+            each.topology_key,
+            each.max_skew,
+            each.min_domains or 1,
+        )
+        for each in constraints
+        if each.when_unsatisfiable == when
     )

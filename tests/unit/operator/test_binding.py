@@ -14,6 +14,7 @@ from berth_api.fields import FINALIZER
 from berth_api.overhead import memory_overhead
 from berth_api.quantities import to_bytes
 from berth_operator.controllers import finalizers
+from berth_operator.scheduling.entries import State
 from berth_operator.scheduling.macs import generate
 
 pytestmark = pytest.mark.looptime
@@ -53,7 +54,7 @@ async def test_nothing_is_written_once_all_is_said() -> None:
     world.add_vm("huge", memory={"size": "1Ti"})
     world.add_vm("lost", networks=[{"name": "nic", "networkName": "none"}])
     async with world.leading():
-        await world.settle()
+        await world.settle(35)
         before = len(world.api.writes)
         for _ in range(10):
             await world.beat("node-1")
@@ -110,17 +111,23 @@ def nic(**more: Any) -> list[dict[str, Any]]:
         (
             {
                 "affinity": {
-                    "vmAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "h"}]}
+                    "vmAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": [
+                            {"topologyKey": "h", "labelSelector": {"matchLabels": {"app": "db"}}}
+                        ]
+                    }
                 }
             },
-            "NotSupported",
-            "spec.affinity.vmAntiAffinity",
+            "Unschedulable",
+            "0/1 nodes: 1 is not near the VMs of vmAffinity (app=db by h)",
         ),
         (
             {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}]},
-            "NotSupported",
-            "topologySpreadConstraints",
+            "Unschedulable",
+            "1 would make topologySpreadConstraints uneven (z, maxSkew 1)",
         ),
+        ({"priorityClassName": "urgent"}, "PriorityClassNotFound", "PriorityClass urgent does not exist: create it"),
+        ({"schedulerProfile": "mine"}, "SchedulerProfileNotFound", "to one of default, pack"),
         ({"firmware": {"kernel": {"imageRef": {"name": "vmlinuz"}}}}, "NotSupported", "firmware.kernel"),
     ],
 )
@@ -143,7 +150,8 @@ async def test_a_vm_says_what_keeps_it_from_being_bound(spec: dict[str, Any], re
     vm = world.vm("web")
     assert world.why("web")[0] == reason
     assert hint in world.why("web")[1]
-    assert (vm.status.phase, vm.status.node_name, vm.status.claim) == ("Pending", None, None)
+    phase = "Unschedulable" if reason == "Unschedulable" else "Pending"
+    assert (vm.status.phase, vm.status.node_name, vm.status.claim) == (phase, None, None)
     events = [
         call.body for call in world.api.writes if call.kind == "Event" and call.body["regarding"]["name"] == "web"
     ]
@@ -324,7 +332,7 @@ async def test_a_refused_write_gives_back_what_was_claimed_for_it() -> None:
     world.api.fail(Forbidden(403, "Forbidden", "no"), verb="apply", kind=kinds.VIRTUAL_MACHINE, times=1000)
     async with world.leading():
         assert len(world.operation.ledger) == 0
-        assert world.operation.ledger.usage.memory.sum() == 0
+        assert world.operation.scheduler.queue.sizes()[State.BACKOFF] == 1
 
 
 @pytest.mark.parametrize("error", [DeadlineExceeded(0, "", "too slow"), Unavailable(0, "", "connection reset")])

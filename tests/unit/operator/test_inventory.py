@@ -9,8 +9,9 @@ from tests.unit.operator.worlds import GIB, hypervisor_status
 from berth_api.hypervisors import Hypervisor
 from berth_operator.cluster import Cluster
 from berth_operator.inventory import Inventory
-from berth_operator.scheduling.ledger import Ledger
+from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.nodes import allocatable_of
+from berth_operator.scheduling.snapshot import Snapshot
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -30,14 +31,14 @@ class Scene:
         self.clock, self.cluster, self.rooms, self.version = Clock(), Cluster("berth-system"), 0, 0
         self.inventory = Inventory(
             self.cluster,
-            Ledger(),
+            Snapshot(),
             heartbeat_timeout=40.0,
             clock=self.clock,
             now=lambda: NOW + timedelta(seconds=self.clock.time - 1000),
-            on_room=self.room,
+            happened=self.happened,
         )
 
-    def room(self) -> None:
+    def happened(self, _cure: Cure) -> None:
         self.rooms += 1
 
     def meta(self, name: str, **more: Any) -> dict[str, Any]:
@@ -106,8 +107,10 @@ def test_only_what_may_help_a_waiting_vm_counts_as_room() -> None:
     scene.hypervisor("n", memory="8Gi")
     assert scene.rooms == told + 1
     scene.clock.time += 60
+    assert not scene.inventory.snapshot().ready.any()
     scene.beat("n", NOW + timedelta(seconds=70))
     assert scene.rooms == told + 2
+    assert scene.inventory.snapshot().ready.all()
 
 
 @pytest.mark.parametrize(
@@ -125,14 +128,15 @@ def test_a_node_is_closed_by_its_administrator_or_a_cordon(
     scene = Scene()
     scene.hypervisor("n", hypervisor)
     scene.node("n", **node)
-    assert scene.inventory.snapshot().nodes.schedulable.tolist() == [open_]
+    assert scene.inventory.snapshot().schedulable.tolist() == [open_]
 
 
 def test_labels_and_taints_come_from_the_node() -> None:
     scene = Scene()
     scene.hypervisor("n")
     scene.node("n", {"zone": "a"}, taints=[{"key": "gpu", "effect": "NoSchedule"}])
-    (row,) = scene.inventory.snapshot().nodes.facts
+    (row,) = scene.inventory.snapshot().facts
+    assert row is not None
     assert row.labels == {"zone": "a"}
     assert [str(taint) for taint in row.taints] == ["gpu:NoSchedule"]
 
@@ -141,7 +145,7 @@ def test_a_node_that_goes_is_no_longer_seen() -> None:
     scene = Scene()
     scene.hypervisor("n")
     scene.cluster.hypervisors.remove({"metadata": scene.meta("n")})
-    assert len(scene.inventory.snapshot().nodes) == 0
+    assert len(scene.inventory.snapshot()) == 0
 
 
 def test_allocatable_is_capacity_times_overcommit_less_reserve_and_pods() -> None:
@@ -168,7 +172,7 @@ def test_a_node_that_reports_nonsense_is_left_alone(capacity: dict[str, str], ca
     scene = Scene()
     scene.hypervisor("bad", capacity=capacity)
     scene.hypervisor("good")
-    assert list(scene.inventory.snapshot().nodes.index) == ["good"]
+    assert list(scene.inventory.snapshot().index) == ["good"]
     assert "Hypervisor /bad cannot be read" in caplog.text
 
 
@@ -181,3 +185,25 @@ def test_a_node_that_boasts_does_not_break_the_sums() -> None:
 def test_a_node_that_has_reported_nothing_gives_nothing() -> None:
     found = allocatable_of(Hypervisor.from_api({"metadata": {"name": "n"}}))
     assert (found.cpu, found.memory, found.pools) == (0, 0, {})
+
+
+def test_a_node_is_judged_by_what_failed_there_lately() -> None:
+    scene = Scene()
+    scene.hypervisor("n")
+    scene.inventory.note_failure("n")
+    scene.clock.time += 300
+    scene.inventory.note_failure("n")
+    assert scene.inventory.snapshot().failures.tolist() == [2]
+    scene.clock.time += 301
+    assert scene.inventory.snapshot().failures.tolist() == [1]
+    scene.clock.time += 301
+    assert scene.inventory.snapshot().failures.tolist() == [0]
+
+
+def test_migrations_are_counted_also_for_a_node_that_is_seen_later() -> None:
+    scene = Scene()
+    scene.inventory.note_migration("n", 1)
+    scene.hypervisor("n")
+    assert scene.inventory.snapshot().migrations.tolist() == [1]
+    scene.inventory.note_migration("n", -1)
+    assert scene.inventory.snapshot().migrations.tolist() == [0]

@@ -13,7 +13,7 @@ from berth_api import quantities
 from berth_api.client import Connection
 from berth_api.watching import Forever, WatchDied, connection_info, supervise, watch_settings
 from berth_operator.cluster import Cluster
-from berth_operator.handlers.registry import build_registry, selectors
+from berth_operator.handlers.registry import build_registry
 from berth_operator.scheduling.macs import generate
 from berth_operator.settings import Settings
 
@@ -30,7 +30,7 @@ def test_two_registries_live_side_by_side() -> None:
     first, second = registry(Cluster("a")), registry(Cluster("b"))
     for one in (first, second):
         handlers = one._watching.get_all_handlers()
-        assert len(handlers) == len(Cluster("x").collections)
+        assert len(handlers) == len(Cluster("x").collections) - len(Cluster("x").busy)
         assert not one._changing.get_all_handlers()
         assert not one._spawning.get_all_handlers()
 
@@ -46,12 +46,21 @@ async def test_an_event_goes_into_the_store_and_a_deletion_out_of_it() -> None:
     assert cluster.nodes.get("n") is None
 
 
-def test_kopf_neither_peers_nor_posts_and_reads_leases_of_one_namespace() -> None:
-    settings = watch_settings(selectors(Cluster("berth-system")))
+def test_kopf_neither_peers_nor_posts() -> None:
+    settings = watch_settings({})
     assert settings.peering.standalone
     assert not settings.posting.enabled
     assert isinstance(settings.watching.server_timeout, int)
-    assert list(settings.watching.field_selectors.values()) == ["metadata.namespace=berth-system"]
+
+
+def test_what_changes_all_the_time_is_not_kopfs_and_leases_are_of_one_namespace() -> None:
+    cluster = Cluster("berth-system")
+    ids = {handler.id for handler in registry(cluster)._watching.get_all_handlers()}
+    assert [(each.kind.plural, each.namespace) for each in cluster.busy] == [
+        ("leases", "berth-system"),
+        ("virtualmachines", ""),
+    ]
+    assert ids.isdisjoint({"watch-leases", "watch-virtualmachines"})
 
 
 def test_kopf_never_gives_up() -> None:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-import numpy as np
 from nacl.encoding import Base64Encoder
 from nacl.public import PrivateKey
 from tests.fakes.api import FakeApi
@@ -17,11 +16,14 @@ from berth_api.allocatable import Amounts
 from berth_api.fields import AGENT, FINALIZER
 from berth_api.virtualmachines import ClaimedInterface, VirtualMachine
 from berth_operator.leases import Leadership
+from berth_operator.metrics import Metrics, new_registry
 from berth_operator.operation import Operation
-from berth_operator.scheduling.ledger import Holding
-from berth_operator.scheduling.nodes import NodeFacts, Nodes
+from berth_operator.scheduling.filters import FILTERS
+from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.nodes import NodeFacts
+from berth_operator.scheduling.profiles import build_profiles
 from berth_operator.scheduling.requests import Request
-from berth_operator.scheduling.snapshot import Snapshot, Usage
+from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.settings import Settings
 
 MIB, GIB = 1024**2, 1024**3
@@ -40,12 +42,15 @@ def facts(
 
 
 def request(*, cpu: int = 1000, memory: int = GIB, **more: Any) -> Request:
-    return Request(cpu=cpu, memory={"kvm": memory, "tcg": memory}, **more)
+    return Request(cpu=cpu, memory_kvm=memory, memory_tcg=memory, **more)
 
 
 def snapshot(*rows: NodeFacts, dead: tuple[str, ...] = (), shared: tuple[str, ...] = ()) -> Snapshot:
-    nodes = Nodes.of(rows, shared)
-    return Snapshot(nodes, Usage.none(nodes), ~nodes.mask(dead))
+    one = Snapshot(shared)
+    for row in rows:
+        one.upsert(row)
+        one.set_ready(row.name, ready=row.name not in dead)
+    return one
 
 
 def holding(
@@ -56,13 +61,6 @@ def holding(
     return Holding(
         uid=uid, owner=f"default/{uid}", claim_id=claim or f"claim-{uid}", node=node, interfaces=(nic,), **values
     )
-
-
-def same(left: Usage, right: Usage) -> bool:
-    pools = left.pools.keys() == right.pools.keys() and all(
-        np.array_equal(left.pools[name], right.pools[name]) for name in left.pools
-    )
-    return pools and np.array_equal(left.cpu, right.cpu) and np.array_equal(left.memory, right.memory)
 
 
 def vm_body(name: str, *, finalizers: tuple[str, ...] = (FINALIZER,), **spec: Any) -> dict[str, Any]:
@@ -113,7 +111,17 @@ class World:
         self.leadership = Leadership(epoch=7, until=self.loop.time() + 1e9, clock=self.loop.time)
 
     def new_operation(self) -> Operation:
-        return Operation(self.api, self.settings, clock=self.loop.time, now=self.now, random=Random(1))
+        profiles = build_profiles(())
+        self.metrics = Metrics(new_registry(), profiles=profiles, filters=[each.name for each in FILTERS])
+        return Operation(
+            self.api,
+            self.settings,
+            profiles=profiles,
+            metrics=self.metrics,
+            clock=self.loop.time,
+            now=self.now,
+            random=Random(1),
+        )
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.loop.time() - self.began)

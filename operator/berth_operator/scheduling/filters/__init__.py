@@ -1,18 +1,28 @@
 """All filters, in the order in which a rejected node is given its reason: the most telling first."""
 
 from berth_operator.scheduling.filters import (
+    accelerator,
     cpu,
+    cpufeatures,
     cpumodel,
+    firmware,
+    machinetype,
     memory,
     networks,
     pinned,
     ready,
     refused,
+    reserved,
     schedulable,
     sealable,
     selected,
+    slots,
     storage,
     tolerated,
+    topologyspread,
+    vmaffinity,
+    vmantiaffinity,
+    volumenode,
 )
 from berth_operator.scheduling.plugins import Filter
 
@@ -24,9 +34,19 @@ FILTERS: tuple[Filter, ...] = (
     ready.FILTER,
     refused.FILTER,
     cpumodel.FILTER,
+    cpufeatures.FILTER,
+    machinetype.FILTER,
+    firmware.FILTER,
+    accelerator.FILTER,
     networks.FILTER,
     sealable.FILTER,
+    volumenode.FILTER,
     memory.FILTER,
     cpu.FILTER,
     storage.FILTER,
+    slots.FILTER,
+    vmaffinity.FILTER,
+    vmantiaffinity.FILTER,
+    topologyspread.FILTER,
+    reserved.FILTER,
 )

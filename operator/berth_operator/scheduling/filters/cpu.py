@@ -4,7 +4,7 @@ import numpy as np
 
 from berth_api.quantities import from_millis
 from berth_operator.scheduling.nodes import BoolArray
-from berth_operator.scheduling.plugins import Filter, closest
+from berth_operator.scheduling.plugins import ROOM, Filter, closest
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
@@ -19,4 +19,4 @@ def detail(snapshot: Snapshot, request: Request, rejected: BoolArray) -> str:
     return closest(snapshot, rejected, request.cpu - snapshot.free_cpu, lambda short: f"{from_millis(short)} CPU")
 
 
-FILTER = Filter("CPU", keep, "lacks CPU", "lack CPU", detail)
+FILTER = Filter("CPU", keep, "lacks CPU", "lack CPU", detail, cured_by=ROOM, room=True)

@@ -3,19 +3,19 @@
 import numpy as np
 
 from berth_operator.scheduling.nodes import BoolArray
-from berth_operator.scheduling.plugins import Filter, closest, memory_wanted, rounded_bytes
+from berth_operator.scheduling.plugins import ROOM, Filter, closest, rounded_bytes
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
 
 def keep(snapshot: Snapshot, request: Request) -> BoolArray:
     """Enough bytes."""
-    return np.asarray(snapshot.free_memory >= memory_wanted(snapshot, request))
+    return np.asarray(snapshot.free_memory >= snapshot.memory_wanted(request))
 
 
 def detail(snapshot: Snapshot, request: Request, rejected: BoolArray) -> str:
     """The node that comes closest."""
-    return closest(snapshot, rejected, memory_wanted(snapshot, request) - snapshot.free_memory, rounded_bytes)
+    return closest(snapshot, rejected, snapshot.memory_wanted(request) - snapshot.free_memory, rounded_bytes)
 
 
-FILTER = Filter("Memory", keep, "lacks memory", "lack memory", detail)
+FILTER = Filter("Memory", keep, "lacks memory", "lack memory", detail, cured_by=ROOM, room=True)

@@ -8,9 +8,13 @@ from berth_operator.scheduling.snapshot import Snapshot
 
 def keep(snapshot: Snapshot, _request: Request) -> BoolArray:
     """Alive and reported."""
-    return snapshot.ready & snapshot.nodes.reported
+    return snapshot.ready & snapshot.reported
 
 
 FILTER = Filter(
-    "Ready", keep, "is not ready (no heartbeat of its agent)", "are not ready (no heartbeat of their agents)"
+    "Ready",
+    keep,
+    "is not ready (no heartbeat of its agent)",
+    "are not ready (no heartbeat of their agents)",
+    lasting=True,
 )

@@ -6,9 +6,9 @@ from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
 
-def keep(snapshot: Snapshot, request: Request) -> BoolArray:
+def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     """Nodes that did not."""
-    return ~snapshot.nodes.mask(request.excluded)
+    return ~snapshot.mask(request.excluded) if request.excluded else None
 
 
 FILTER = Filter("NotRefused", keep, "refused this VM lately", "refused this VM lately")

@@ -8,7 +8,7 @@ from berth_operator.scheduling.snapshot import Snapshot
 
 def keep(snapshot: Snapshot, _request: Request) -> BoolArray:
     """Open for new VMs."""
-    return snapshot.nodes.schedulable
+    return snapshot.schedulable
 
 
-FILTER = Filter("Schedulable", keep, "is closed for new VMs", "are closed for new VMs")
+FILTER = Filter("Schedulable", keep, "is closed for new VMs", "are closed for new VMs", lasting=True)

@@ -1,18 +1,20 @@
 """Nodes with a public key, where user-data from a Secret has to be sealed to it."""
 
-import numpy as np
-
 from berth_operator.scheduling.nodes import BoolArray
 from berth_operator.scheduling.plugins import Filter
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
 
-def keep(snapshot: Snapshot, request: Request) -> BoolArray:
+def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     """Nodes that have reported a key, or all where nothing is secret."""
-    if not request.sealed:
-        return np.ones(len(snapshot.nodes), dtype=np.bool_)
-    return np.array([bool(node.public_key) for node in snapshot.nodes.facts], dtype=np.bool_)
+    return snapshot.sealable if request.requirements.sealed else None
 
 
-FILTER = Filter("Sealable", keep, "has no public key to seal user-data to", "have no public key to seal user-data to")
+FILTER = Filter(
+    "Sealable",
+    keep,
+    "has no public key to seal user-data to",
+    "have no public key to seal user-data to",
+    lasting=True,
+)

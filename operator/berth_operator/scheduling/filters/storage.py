@@ -3,21 +3,22 @@
 import numpy as np
 
 from berth_operator.scheduling.nodes import BoolArray
-from berth_operator.scheduling.plugins import Filter, closest, rounded_bytes
+from berth_operator.scheduling.plugins import ROOM, Filter, closest, rounded_bytes
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
 
-def keep(snapshot: Snapshot, request: Request) -> BoolArray:
+def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     """Enough bytes in each pool."""
-    rows = np.ones(len(snapshot.nodes), dtype=np.bool_)
-    for pool, wanted in request.pools.items():
-        rows &= snapshot.free_storage(pool) >= wanted
+    rows: BoolArray | None = None
+    for pool, wanted in request.pools:
+        enough = np.asarray(snapshot.free_storage(pool) >= wanted)
+        rows = enough if rows is None else rows & enough
     return rows
 
 
-def _short(snapshot: Snapshot, request: Request, pool: str, rejected: BoolArray) -> str:
-    free, wanted = snapshot.free_storage(pool), request.pools[pool]
+def _short(snapshot: Snapshot, pool: str, wanted: int, rejected: BoolArray) -> str:
+    free = snapshot.free_storage(pool)
     have = rejected & (free >= 0) & (free < wanted)
     if have.any():
         return f"pool {pool}: {closest(snapshot, have, wanted - free, rounded_bytes)}"
@@ -26,7 +27,7 @@ def _short(snapshot: Snapshot, request: Request, pool: str, rejected: BoolArray)
 
 def detail(snapshot: Snapshot, request: Request, rejected: BoolArray) -> str:
     """Per pool, the node that comes closest."""
-    return "; ".join(filter(None, (_short(snapshot, request, pool, rejected) for pool in sorted(request.pools))))
+    return "; ".join(filter(None, (_short(snapshot, pool, wanted, rejected) for pool, wanted in request.pools)))
 
 
-FILTER = Filter("Storage", keep, "lacks storage", "lack storage", detail)
+FILTER = Filter("Storage", keep, "lacks storage", "lack storage", detail, cured_by=ROOM, room=True)

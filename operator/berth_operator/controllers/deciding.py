@@ -1,0 +1,152 @@
+"""From a VM to a node and a claim: references, a request, a place, addresses. No await, no write.
+
+What is looked at and what is counted belong to one moment: the claim that comes of a decision is assumed before
+anything else can happen.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from berth_api import kinds
+from berth_api.quantities import from_bytes, from_millis
+from berth_api.virtualmachines import Claim, ClaimedPool, VirtualMachine
+from berth_operator.cluster import Cluster
+from berth_operator.controllers.interfaces import Interfaces
+from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
+from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.secrets import seal
+from berth_operator.controllers.unsupported import unsupported
+from berth_operator.inventory import Inventory
+from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.ledger import Ledger
+from berth_operator.scheduling.place import Placement, Rejection, place
+from berth_operator.scheduling.profiles import DEFAULT, Profile
+from berth_operator.scheduling.requests import Request, request_of
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a VM asks for, its references found."""
+
+    request: Request
+    profile: Profile
+    resolved: Resolved
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A node and the claim on it, which counts already."""
+
+    node: str
+    claim: Claim
+    holding: Holding
+
+
+class Deciding:
+    """Decides about one VM at a time, and assumes the claim."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        inventory: Inventory,
+        *,
+        interfaces: Interfaces,
+        refusals: Refusals,
+        profiles: Mapping[str, Profile],
+        claim_id: Callable[[], str] = lambda: str(uuid4()),
+    ) -> None:
+        self._cluster, self._ledger, self._inventory = cluster, ledger, inventory
+        self._interfaces, self._refusals, self._profiles = interfaces, refusals, profiles
+        self._claim_id = claim_id
+
+    def wish(self, vm: VirtualMachine) -> Wish:
+        """What the VM asks for.
+
+        Raises:
+            Unbindable: it refers to what is not there, or asks for what this version cannot do.
+        """
+        field = unsupported(vm)
+        if field is not None:
+            raise Unbindable("NotSupported", f"this version of Berth does not honour {field} yet: leave it out")
+        resolved = resolve(vm, self._cluster)
+        request = request_of(
+            vm,
+            resolved.cpu,
+            resolved.memory,
+            priority=self._priority(vm),
+            images=resolved.images,
+            excluded=self._refusals.of(vm.metadata.uid),
+        )
+        return Wish(request, self._profile(vm), resolved)
+
+    def decide(self, vm: VirtualMachine, wish: Wish, user_data: bytes | None, epoch: int) -> Decision | Rejection:
+        """Choose a node and addresses, and count the claim at once; or say why no node will do.
+
+        Raises:
+            Unbindable: an address, or the node's key, stands in the way.
+        """
+        placement = place(self._inventory.snapshot(), wish.request, wish.profile)
+        if isinstance(placement, Rejection):
+            return placement
+        interfaces = self._interfaces.choose(vm, wish.resolved.networks)
+        request = wish.request
+        claim = Claim(
+            id=self._claim_id(),
+            epoch=epoch,
+            cpu=from_millis(request.cpu),
+            memory=from_bytes(placement.memory),
+            storage=from_bytes(request.storage),
+            pools=tuple(ClaimedPool(name=name, size=from_bytes(size)) for name, size in request.pools),
+            interfaces=interfaces,
+            sealed_user_data=self._seal(placement, user_data),
+        )
+        holding = Holding(
+            uid=vm.metadata.uid,
+            owner="/".join(vm.key),
+            claim_id=claim.id,
+            node=placement.node,
+            cpu=request.cpu,
+            memory=placement.memory,
+            pools=dict(request.pools),
+            interfaces=interfaces,
+            member=request.member,
+        )
+        self._ledger.assume(holding)
+        return Decision(placement.node, claim, holding)
+
+    def _priority(self, vm: VirtualMachine) -> int:
+        name = vm.spec.priority_class_name
+        value = self._cluster.priority(name)
+        if value is None:
+            raise Unbindable(
+                "PriorityClassNotFound",
+                f"PriorityClass {name} does not exist: create it, or name another in priorityClassName",
+                waits_for=(Reference(kinds.PRIORITY_CLASS, name),),
+            )
+        return value
+
+    def _profile(self, vm: VirtualMachine) -> Profile:
+        name = vm.spec.scheduler_profile or DEFAULT
+        profile = self._profiles.get(name)
+        if profile is None:
+            raise Unbindable(
+                "SchedulerProfileNotFound",
+                f"the operator has no scheduler profile {name}: change schedulerProfile to one of "
+                f"{', '.join(sorted(self._profiles))}, or leave it out",
+            )
+        return profile
+
+    def _seal(self, placement: Placement, user_data: bytes | None) -> str | None:
+        facts = self._inventory.facts(placement.node)
+        if user_data is None or facts is None:
+            return None
+        try:
+            return seal(user_data, facts.public_key)
+        except ValueError as error:
+            raise Unbindable(
+                "PublicKeyInvalid",
+                f"user-data cannot be sealed to node {placement.node}: {error}: restart its agent",
+                waits_for_room=True,
+            ) from error

@@ -1,0 +1,409 @@
+"""The scheduler at work: it takes VMs from the queue in their order, decides one at a time, and writes side by side.
+
+Decisions are made between two awaits, so each sees all earlier ones; writes take their time, many at once. A slot for
+the write is taken *before* a VM is taken from the queue: what is decided is written at once, and whoever comes with a
+higher priority while the API server is slow is next. What has to be read first (a Secret) is read in the slot, too.
+Rejections are told by a task of their own, so that saying why never delays a binding.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from berth_api.client import ApiError, Conflict, TooManyRequests
+from berth_api.virtualmachines import Phase, VirtualMachine
+from berth_api.workqueues import Backoff
+from berth_operator.cluster import Cluster
+from berth_operator.controllers.binding import Binding, unprepared
+from berth_operator.controllers.deciding import Deciding, Decision, Wish
+from berth_operator.controllers.references import Unbindable
+from berth_operator.controllers.refusals import Refusals
+from berth_operator.inventory import Inventory
+from berth_operator.leases import Leadership, NotLeadingError
+from berth_operator.metrics import Levels, Metrics
+from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.entries import Entry, State
+from berth_operator.scheduling.keeping import room_to_keep
+from berth_operator.scheduling.lines import Verdict
+from berth_operator.scheduling.parking import Pace
+from berth_operator.scheduling.place import Rejection
+from berth_operator.scheduling.profiles import DEFAULT
+from berth_operator.scheduling.queue import SchedulingQueue
+from berth_operator.scheduling.reservations import Reservations
+from berth_operator.scheduling.snapshot import Reservation
+from berth_operator.store import Key
+from berth_operator.waiting import WaitingRoom
+
+_LOGGER = logging.getLogger(__name__)
+_TELLERS = 8
+_BUG = "a bug; trying again later, the others go on"
+_ROOM = frozenset({Cure.CLAIM_FREED, Cure.NODE_CHANGED})
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is told of a rejection, and the filters that it comes from."""
+
+    reason: str
+    message: str
+    filters: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Pacing:
+    """How much at once, and how long until. Times in seconds."""
+
+    writes: int = 64
+    backoff: Backoff = field(default_factory=Backoff)
+    poll: float = 15.0
+    """Between looks for what is not watched."""
+    pace: Pace = field(default_factory=Pace)
+    reserve_after: float = 30.0
+    reserve_hold: float = 300.0
+
+
+def wants_berth(vm: VirtualMachine) -> bool:
+    """Whether a VM is to be given a node: it shall run, has none, and nobody deletes it."""
+    if vm.metadata.deletion_timestamp is not None or vm.spec.run_strategy == "Halted":
+        return False
+    claim = vm.status.claim
+    return claim is None or not vm.status.node_name or vm.status.refused_claim == claim.id
+
+
+class Scheduler:
+    """Gives VMs their nodes, for as long as `run` runs."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        inventory: Inventory,
+        deciding: Deciding,
+        binding: Binding,
+        *,
+        refusals: Refusals,
+        waiting: WaitingRoom,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        pacing: Pacing | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._cluster, self._inventory = cluster, inventory
+        self._deciding, self._binding = deciding, binding
+        self._refusals, self._waiting, self._metrics = refusals, waiting, metrics
+        self._clock, self._pacing = clock, pacing or Pacing()
+        self._random = random or Random()  # noqa: S311 - jitter, not secrecy
+        self._failures: dict[Key, int] = {}
+        self._since: dict[Key, float] = {}
+        self._kept: tuple[object, ...] = ()
+        self._stirred, self._untold = asyncio.Event(), asyncio.Event()
+        self._open = False
+        self.reset()
+
+    def reset(self) -> None:
+        """A new term begins with an empty queue."""
+        reservations = Reservations(after=self._pacing.reserve_after, hold=self._pacing.reserve_hold)
+        self.queue: SchedulingQueue[Hashable, Note] = SchedulingQueue(self._pacing.pace, reservations)
+        self._failures.clear()
+        self._since.clear()
+        self._binding.reset()
+
+    def open(self) -> None:
+        """Take VMs from now on."""
+        self._open = True
+
+    def close(self) -> None:
+        """Take no more, and forget all."""
+        self._open = False
+        self.reset()
+
+    def want(self, vm: VirtualMachine) -> None:
+        """A VM wants a berth; to be called whenever it is seen without one."""
+        if not self._open:
+            return
+        made = vm.metadata.creation_timestamp
+        priority = self._cluster.priority(vm.spec.priority_class_name)
+        revision = (vm.metadata.generation, tuple(sorted(vm.metadata.labels.items())), vm.status.refused_claim)
+        entry = Entry(vm.key, vm.metadata.uid, priority or 0, made.timestamp() if made else 0.0, revision)
+        self._waiting.leave(vm.key)
+        now = self._clock()
+        self._since.setdefault(vm.key, now)
+        self.queue.add(entry, now)
+        self._stirred.set()
+
+    def leave(self, key: Key) -> None:
+        """A VM is gone, or needs no berth any longer."""
+        self._waiting.leave(key)
+        self._since.pop(key, None)
+        self._failures.pop(key, None)
+        if key in self.queue:
+            self.queue.remove(key, self._clock())
+
+    def happened(self, cure: Cure) -> None:
+        """Something took place that may help those who wait."""
+        self.queue.happened(cure)
+        self._stirred.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is more to decide than is being written."""
+        return self.queue.sizes()[State.ACTIVE] > 0
+
+    def levels(self, claims: int) -> Levels:
+        """How many VMs wait, where, and for what, beside so many claims."""
+        parked: Counter[str] = Counter()
+        for verdict, count in self.queue.waiting():
+            parked.update({name: count for name, _ in verdict.note.filters} or {verdict.note.reason: count})
+        sizes = self.queue.sizes()
+        return Levels(queue=sizes, parked=parked, writes=sizes[State.IN_FLIGHT], claims=claims)
+
+    async def run(self, leadership: Leadership) -> None:
+        """Schedule until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._schedule(leadership, group), name="schedule")
+            for number in range(_TELLERS):
+                group.create_task(self._tell(leadership), name=f"tell {number}")
+
+    async def _schedule(self, leadership: Leadership, group: asyncio.TaskGroup) -> None:
+        slots = asyncio.Semaphore(self._pacing.writes)
+        self._kept = ()
+        while True:
+            await slots.acquire()
+            self._reserve()
+            entry = self.queue.pop(self._clock())
+            if entry is None:
+                slots.release()
+                await self._rest()
+                continue
+            work = self._attempt(entry, leadership)
+            if work is None:
+                slots.release()
+            else:
+                task = group.create_task(work, name=f"bind {'/'.join(entry.key)}")
+                task.add_done_callback(lambda _: slots.release())
+            await asyncio.sleep(0)
+
+    async def _rest(self) -> None:
+        """Until something happens or becomes due."""
+        self._stirred.clear()
+        now = self._clock()
+        due = self.queue.next_time(now)
+        try:
+            async with asyncio.timeout(None if due is None else max(0.001, due - now)):
+                await self._stirred.wait()
+        except TimeoutError:
+            self._untold.set()
+
+    def _attempt(self, entry: Entry, leadership: Leadership) -> Coroutine[Any, Any, None] | None:
+        """Decide about a VM. What is left to do takes time, or is nothing."""
+        namespace, name = entry.key
+        vm = self._cluster.machines.get(name, namespace)
+        if vm is None or not wants_berth(vm):
+            self.queue.done(entry.key, self._clock())
+            return None
+        if self._binding.unsure(vm) or unprepared(vm):
+            return self._guarded(entry, vm, self._prepare_and_bind(entry, vm, leadership))
+        try:
+            decided = self._decide(entry, vm, None, leadership.epoch)
+        except Exception:  # noqa: BLE001 - logged as a bug, and the others go on
+            self._fail(entry, vm, _BUG, logging.ERROR, exc_info=True)
+            return None
+        if decided is None:
+            return None
+        if isinstance(decided, Unbindable):
+            return self._guarded(entry, vm, self._set_aside(entry, decided, leadership))
+        return self._guarded(entry, vm, self._bind(entry, vm, decided, leadership))
+
+    def _decide(
+        self, entry: Entry, vm: VirtualMachine, user_data: bytes | None, epoch: int
+    ) -> Decision | Unbindable | None:
+        """A decision whose claim counts; what has to be told; or nothing: it is parked."""
+        now = self._clock()
+        try:
+            wish = self._deciding.wish(vm)
+            if self.queue.join(entry.key, wish.request, now) is not None:
+                self._metrics.unschedulable(wish.profile.name, {})
+                self._untold.set()
+                return None
+            decision = self._deciding.decide(vm, wish, user_data, epoch)
+        except Unbindable as why:
+            if not why.waits_for_room:
+                return why
+            note = Note(why.reason, why.message)
+            self._park(entry, (entry.key, why.reason), Verdict(_ROOM, note, room=False))
+            return None
+        self._metrics.decided(self._clock() - now)
+        if isinstance(decision, Rejection):
+            self._reject(entry, vm, wish, decision)
+            return None
+        self.queue.placed(entry.key, wish.request, now)
+        return decision
+
+    def _reject(self, entry: Entry, vm: VirtualMachine, wish: Wish, rejection: Rejection) -> None:
+        note = Note("Unschedulable", rejection.message, tuple(sorted(rejection.by_filter.items())))
+        self._metrics.unschedulable(wish.profile.name, rejection.by_filter)
+        self._park(entry, wish.request, Verdict(rejection.cured_by, note, rejection.room))
+        again = self._refusals.until_over(vm.metadata.uid)
+        if again is not None:
+            asyncio.get_running_loop().call_later(again, self._retry, entry.key)
+
+    def _park(self, entry: Entry, shape: Hashable, verdict: Verdict[Note]) -> None:
+        self._failures.pop(entry.key, None)
+        self.queue.park(entry.key, shape, verdict, self._clock())
+        self._untold.set()
+
+    def _retry(self, key: Key) -> None:
+        self.queue.retry(key)
+        self._stirred.set()
+
+    async def _prepare_and_bind(self, entry: Entry, vm: VirtualMachine, leadership: Leadership) -> None:
+        if self._binding.unsure(vm):
+            await self._binding.clear_up(vm)
+            self.queue.retry(entry.key)
+            self.queue.done(entry.key, self._clock())
+            return
+        try:
+            vm, user_data = await self._binding.prepare(vm, leadership)
+        except Unbindable as why:
+            await self._set_aside(entry, why, leadership)
+            return
+        decided = self._decide(entry, vm, user_data, leadership.epoch)
+        if isinstance(decided, Unbindable):
+            await self._set_aside(entry, decided, leadership)
+        elif decided is not None:
+            await self._bind(entry, vm, decided, leadership)
+
+    async def _bind(self, entry: Entry, vm: VirtualMachine, decision: Decision, leadership: Leadership) -> None:
+        await self._binding.write(vm, decision, leadership)
+        self._failures.pop(entry.key, None)
+        self.queue.done(entry.key, self._clock())
+        self.happened(Cure.CLAIM_ADDED)
+        now = self._clock()
+        self._metrics.bound(_profile(vm), now - self._since.pop(entry.key, now))
+
+    async def _set_aside(self, entry: Entry, why: Unbindable, leadership: Leadership) -> None:
+        """No decision can be made before something else changes: the VM says so, and waits for it."""
+        self._waiting.wait(entry.key, why.waits_for)
+        namespace, name = entry.key
+        current = self._cluster.machines.get(name, namespace)
+        if current is not None:
+            await self._binding.explain(current, why.reason, why.message, leadership)
+        self._failures.pop(entry.key, None)
+        self.queue.done(entry.key, self._clock())
+        if why.polls:
+            asyncio.get_running_loop().call_later(self._pacing.poll, self._look_again, entry.key)
+
+    def _look_again(self, key: Key) -> None:
+        namespace, name = key
+        vm = self._cluster.machines.get(name, namespace)
+        if vm is not None and wants_berth(vm):
+            self.want(vm)
+
+    async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever fails is tried again after a pause; the others go on."""
+        try:
+            await work
+        except NotLeadingError as error:
+            self._fail(entry, vm, f"{error}; another leader will see to it", logging.INFO)
+        except Conflict as conflict:
+            self._metrics.conflicted()
+            self._fail(entry, vm, f"{conflict}; looking again", logging.DEBUG)
+        except ApiError as error:
+            self._metrics.failed(_profile(vm))
+            level = logging.WARNING if error.retryable else logging.ERROR
+            at_least = error.retry_after if isinstance(error, TooManyRequests) else 0.0
+            self._fail(entry, vm, f"the API server: {error}", level, at_least=at_least)
+        except Exception:  # noqa: BLE001 - logged as a bug, and the others go on
+            self._fail(entry, vm, _BUG, logging.ERROR, exc_info=True)
+
+    def _fail(
+        self, entry: Entry, vm: VirtualMachine, why: str, level: int, *, at_least: float = 0.0, exc_info: bool = False
+    ) -> None:
+        _LOGGER.log(level, "%s: %s", "/".join(vm.key), why, exc_info=exc_info)
+        failures = self._failures[entry.key] = self._failures.get(entry.key, 0) + 1
+        pause = max(at_least, self._pacing.backoff.pause(failures, self._random))
+        if self.queue.state(entry.key) is State.IN_FLIGHT:
+            self.queue.back_off(entry.key, pause, self._clock())
+        self._stirred.set()
+
+    async def _tell(self, leadership: Leadership) -> None:
+        """Write on parked VMs why they wait."""
+        while True:
+            told = self.queue.untold(self._clock(), 1)
+            if not told:
+                self._untold.clear()
+                await self._untold.wait()
+                continue
+            [(entry, note)] = told
+            namespace, name = entry.key
+            vm = self._cluster.machines.get(name, namespace)
+            if vm is None or not wants_berth(vm):
+                continue
+            try:
+                await self._binding.explain(vm, note.reason, note.message, leadership, _phase(note))
+            except Conflict:
+                self.queue.tell_again(entry.key)
+            except (ApiError, NotLeadingError) as error:
+                _LOGGER.warning("%s: could not be told why it waits: %s", "/".join(entry.key), error)
+                self.queue.tell_again(entry.key)
+
+    def _reserve(self) -> None:
+        """Keep room for whoever has waited long for it, and for nobody whose time for that is over."""
+        now, queue = self._clock(), self.queue
+        snapshot = self._inventory.snapshot()
+        while (entry := queue.reservations.due(now, len(snapshot))) is not None:
+            node = self._node_to_keep(entry)
+            if node is None:
+                queue.reservations.pass_over(entry.uid, now)
+            else:
+                queue.reservations.reserve(entry.uid, node, now)
+                _LOGGER.info("room on node %s is kept for %s", node, "/".join(entry.key))
+        active = queue.reservations.active(now)
+        held = tuple((node, each.entry) for node, each in active.items())
+        if held == self._kept and snapshot.reservations.keys() <= snapshot.index.keys():
+            return
+        self._kept = held
+        kept: dict[str, Reservation] = {}
+        for node, each in list(active.items()):
+            if node not in snapshot.index:
+                queue.reservations.node_gone(node, now)
+                continue
+            wish = self._wish_of(each.entry)
+            if wish is not None:
+                request = wish.request
+                memory = int(snapshot.memory_wanted(request)[snapshot.index[node]])
+                kept[node] = Reservation(request.claimant, request.cpu, memory, dict(request.pools))
+        snapshot.reserve(kept)
+
+    def _node_to_keep(self, entry: Entry) -> str | None:
+        wish = self._wish_of(entry)
+        if wish is None:
+            return None
+        now = self._clock()
+        return room_to_keep(
+            self._inventory.snapshot(),
+            wish.request,
+            lambda node: self.queue.reservations.available(node, now),
+            wish.profile,
+        )
+
+    def _wish_of(self, entry: Entry) -> Wish | None:
+        namespace, name = entry.key
+        vm = self._cluster.machines.get(name, namespace)
+        if vm is None:
+            return None
+        try:
+            return self._deciding.wish(vm)
+        except Unbindable:
+            return None
+
+
+def _phase(note: Note) -> Phase:
+    return "Unschedulable" if note.reason == "Unschedulable" else "Pending"
+
+
+def _profile(vm: VirtualMachine) -> str:
+    return vm.spec.scheduler_profile or DEFAULT

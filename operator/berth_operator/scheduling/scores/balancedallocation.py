@@ -1,0 +1,20 @@
+"""A node is the better, the more alike the shares of CPU and of memory that are left: nothing is stranded.
+
+Source: kube-scheduler's NodeResourcesBalancedAllocation, for two resources.
+"""
+
+import numpy as np
+
+from berth_operator.scheduling.nodes import BoolArray, FloatArray
+from berth_operator.scheduling.plugins import Score
+from berth_operator.scheduling.requests import Request
+from berth_operator.scheduling.snapshot import Snapshot
+
+
+def rate(snapshot: Snapshot, request: Request, _feasible: BoolArray) -> FloatArray:
+    """1 less the difference of the shares."""
+    cpu, memory = snapshot.shares_left(request)
+    return np.asarray(1 - np.abs(cpu - memory))
+
+
+SCORE = Score("BalancedAllocation", rate)

@@ -1,0 +1,20 @@
+"""Pack: a node is the better, the smaller a share of its CPU and memory is left after the request.
+
+Source: kube-scheduler's NodeResourcesFit with MostAllocated. Off by default: it is the opposite of LeastAllocated.
+"""
+
+import numpy as np
+
+from berth_operator.scheduling.nodes import BoolArray, FloatArray
+from berth_operator.scheduling.plugins import Score
+from berth_operator.scheduling.requests import Request
+from berth_operator.scheduling.snapshot import Snapshot
+
+
+def rate(snapshot: Snapshot, request: Request, _feasible: BoolArray) -> FloatArray:
+    """Mean share of CPU and memory that is taken then."""
+    cpu, memory = snapshot.shares_left(request)
+    return np.asarray(1 - (cpu + memory) / 2)
+
+
+SCORE = Score("MostAllocated", rate, weight=0.0)
