@@ -18,7 +18,7 @@ WORKERS ?= 3
 BIN := .venv/bin
 DEV := $(BIN)/python -m berth_dev
 
-.PHONY: help bootstrap up down status images demo generate verify lint test test-unit bench
+.PHONY: help bootstrap up down status images demo hollow generate verify lint test test-unit bench
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -43,6 +43,10 @@ images: bootstrap ## Build the guest images
 
 demo: bootstrap ## From nothing to three guests that answer
 	@$(DEV) demo
+
+hollow: NODES := 1000
+hollow: bootstrap ## Play simulated nodes in a cluster until Ctrl-C (CLUSTER, NODES=1000, HOLLOW=--keep …)
+	@$(DEV) hollow --cluster $(CLUSTER) --nodes $(NODES) $(HOLLOW)
 
 generate: bootstrap ## Write crds/*.yaml from the models
 	@$(BIN)/python -m berth_api.generate

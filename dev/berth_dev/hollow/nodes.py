@@ -14,7 +14,7 @@ from random import Random
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from berth_api.allocatable import Amounts, allocatable
+from berth_api.allocatable import allocatable
 from berth_api.client import Api, NotFound, ObjectList, Reflector, Watcher
 from berth_api.fields import AGENT, OPERATOR_LEASE
 from berth_api.hypervisors import Hypervisor, HypervisorSpec
@@ -28,7 +28,7 @@ from berth_dev.hollow.occupancy import Occupancy
 from berth_dev.hollow.options import HollowOptions
 from berth_dev.hollow.registration import Registration
 from berth_dev.hollow.reports import Report
-from berth_dev.hollow.rooms import Refusal
+from berth_dev.hollow.rooms import Limits, Refusal
 from berth_operator.store import Change, Collection
 
 
@@ -135,15 +135,15 @@ class HollowNodes:
             self.ready.set()
             group.create_task(self._queue.run(self._work, self.options.workers))
 
-    def _limits_of(self, spec: HypervisorSpec) -> Amounts:
-        return allocatable(self.options.shape.total, spec, self.options.shape.pods)
+    def _limits_of(self, spec: HypervisorSpec) -> Limits:
+        shape = self.options.shape
+        return Limits(allocatable(shape.total, spec, shape.pods), spec.max_virtual_machines)
 
     def _on_hypervisor(self, change: Change[Hypervisor]) -> None:
         name = change.key[1]
         if name in self._occupancy.limits:
             spec = change.new.spec if change.new is not None else HypervisorSpec()
             self._occupancy.limits[name] = self._limits_of(spec)
-            self._occupancy.slots[name] = spec.max_virtual_machines
 
     async def _work(self, key: Key) -> float | None:
         vm = self._occupancy.get(key)

@@ -10,12 +10,11 @@ taken in nothing is judged, and afterwards all of it is.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from berth_api.allocatable import MAX_AMOUNT, Amounts
 from berth_api.client import ObjectList
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_dev.hollow.machines import Claim, Key, Machine
 from berth_dev.hollow.reports import Report, Violation
-from berth_dev.hollow.rooms import Refusal, Rooms
+from berth_dev.hollow.rooms import Limits, Refusal, Rooms
 from berth_operator.store import Change, Collection
 
 
@@ -24,13 +23,11 @@ class Occupancy:
 
     Attributes:
         limits: What may be claimed of each node that is played here.
-        slots: How many VMs may be bound to a node, where that is known.
         epoch: `leaseTransitions` of the operator's Lease: older claims are not taken, and nobody's fault.
     """
 
-    def __init__(self, limits: dict[str, Amounts], report: Report, on_change: Callable[[Key], None]) -> None:
+    def __init__(self, limits: dict[str, Limits], report: Report, on_change: Callable[[Key], None]) -> None:
         self.limits, self.epoch = limits, 0
-        self.slots: dict[str, int] = {}
         self._report, self._on_change = report, on_change
         self._machines = Collection(VIRTUAL_MACHINE, Machine.read)
         self._machines.listen(self._follow)
@@ -102,8 +99,6 @@ class Occupancy:
             return
         self._report.offered += 1
         short = self._offered.shortage(vm.node, self.limits[vm.node], claim)
-        if short is None and self._offered.count(vm.node) >= self.slots.get(vm.node, MAX_AMOUNT):
-            short = Refusal("NoSlots", f"the node takes {self.slots[vm.node]} VMs")
         if short is not None:
             self._report.note_violation(Violation(vm.node, "/".join(vm.key), claim.id, short.reason, short.message))
         self._offered.hold(vm.node, vm.uid, claim)

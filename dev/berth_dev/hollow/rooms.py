@@ -20,6 +20,14 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What VMs may take of a node in all, and how many they may be."""
+
+    amounts: Amounts
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Held:
     node: str
     claim: Claim
@@ -52,11 +60,6 @@ class Rooms:
         held = self._held.get(uid)
         return held is not None and held.claim.id == claim_id
 
-    def count(self, node: str) -> int:
-        """How many claims are held on the node."""
-        taken = self._sums.get(node)
-        return taken.count if taken is not None else 0
-
     def hold(self, node: str, uid: str, claim: Claim) -> None:
         """Hold the claim on the node, instead of whatever the VM held."""
         held = self._held.get(uid)
@@ -72,21 +75,23 @@ class Rooms:
         if held is not None:
             self._sums[held.node].add(held.claim, -1)
 
-    def shortage(self, node: str, limits: Amounts, claim: Claim) -> Refusal | None:
+    def shortage(self, node: str, limits: Limits, claim: Claim) -> Refusal | None:
         """What the node is short of for one more claim beside all that is held there; None if it has enough.
 
         The order, words and rounding are those of the agent.
         """
-        taken = self._sums.get(node) or _Sum()
-        cpu, memory = taken.cpu + claim.cpu - limits.cpu, taken.memory + claim.memory - limits.memory
+        taken, most = self._sums.get(node) or _Sum(), limits.amounts
+        cpu, memory = taken.cpu + claim.cpu - most.cpu, taken.memory + claim.memory - most.memory
+        if taken.count >= limits.slots:
+            return Refusal("NoFreeSlot", f"the node holds {taken.count} VMs already, and may hold {limits.slots}")
         if cpu > 0:
             return Refusal("InsufficientCPU", f"the node is short of {from_millis(cpu)} CPU")
         if memory > 0:
             return Refusal("InsufficientMemory", f"the node is short of {from_bytes(memory)} of memory")
         for pool, size in claim.pools.items():
-            if pool not in limits.pools:
+            if pool not in most.pools:
                 return Refusal("StoragePoolNotReady", f"the storage pool {pool} is not ready on the node")
-            short = taken.pools.get(pool, 0) + size - limits.pools[pool]
+            short = taken.pools.get(pool, 0) + size - most.pools[pool]
             if short > 0:
                 return Refusal("InsufficientStorage", f"the storage pool {pool} is short of {from_bytes(short)}")
         return None

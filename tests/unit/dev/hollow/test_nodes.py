@@ -79,8 +79,8 @@ async def test_the_administrator_may_change_what_a_node_gives() -> None:
         await bound(api, "large", ONE, cpu="8")
         await api.until(lambda: status_of(api, "large").get("phase") == "Running")
         await bound(api, "second", ONE, cpu="0")
-        await api.until(lambda: status_of(api, "second").get("phase") == "Running")
-    assert [violation.reason for violation in nodes.report.violations] == ["NoSlots"]
+        await api.until(lambda: status_of(api, "second").get("refusedClaim") == "of-second")
+    assert [violation.reason for violation in nodes.report.violations] == ["NoFreeSlot"]
 
 
 async def test_a_former_leaders_claim_is_refused() -> None:

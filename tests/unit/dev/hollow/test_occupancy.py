@@ -1,5 +1,6 @@
 """Who is on the nodes, and whether the operator gave more than there was."""
 
+from dataclasses import replace
 from typing import Any
 
 from tests.unit.dev.hollow.watched import GIB, claim, vm_body
@@ -9,8 +10,9 @@ from berth_api.client import ObjectList
 from berth_dev.hollow.machines import Key
 from berth_dev.hollow.occupancy import Occupancy
 from berth_dev.hollow.reports import Report
+from berth_dev.hollow.rooms import Limits
 
-LIMITS = Amounts(cpu=2000, memory=8 * GIB, pools={"default": 100 * GIB})
+LIMITS = Limits(Amounts(cpu=2000, memory=8 * GIB, pools={"default": 100 * GIB}), slots=10)
 
 
 class Seen:
@@ -147,10 +149,10 @@ def test_a_list_is_judged_as_a_whole() -> None:
 
 def test_more_vms_than_a_node_takes_are_counted() -> None:
     seen = Seen()
-    seen.occupancy.slots["a"] = 1
+    seen.occupancy.limits["a"] = replace(LIMITS, slots=1)
     for name in ("one", "two"):
         seen.sees(name, "a", claim=claim(f"of-{name}", cpu="1m"))
-    assert [violation.reason for violation in seen.report.violations] == ["NoSlots"]
+    assert [violation.reason for violation in seen.report.violations] == ["NoFreeSlot"]
 
 
 def test_every_change_is_told() -> None:
