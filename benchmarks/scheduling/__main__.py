@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from benchmarks.scheduling import binding, latency, memory, options, profiles, reports
+from benchmarks.scheduling import binding, decisions, latency, memory, options, profiles, reports
 from benchmarks.scheduling.controlplane import ControlPlane, running
 from benchmarks.scheduling.objects import furnish
 from benchmarks.scheduling.options import Options
@@ -34,6 +34,10 @@ async def run(chosen: Options, say: Say) -> bool:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     goals: list[Goal] = []
     figures: dict[str, float] = {}
+    if "a" in chosen.parts:
+        found_goals, found_figures = decisions.measure(chosen, say)
+        goals += found_goals
+        figures |= found_figures
     parts = [part for part in chosen.parts if part in _ON_CLUSTER]
     if parts:
         with tempfile.TemporaryDirectory(prefix="berth-benchmark-") as folder:

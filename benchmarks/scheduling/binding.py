@@ -18,7 +18,7 @@ from benchmarks.scheduling.controlplane import ControlPlane
 from benchmarks.scheduling.objects import CPU
 from benchmarks.scheduling.options import Options
 from benchmarks.scheduling.processes import Child
-from benchmarks.scheduling.profiles import profile_path
+from benchmarks.scheduling.profiles import profile_path, sample_apiserver
 from benchmarks.scheduling.reports import Goal, markdown, range_of
 from benchmarks.scheduling.schedulers import BERTH, KUBE_SCHEDULER, SCHEDULERS, Scheduler
 from benchmarks.scheduling.writes import count_writes, tell
@@ -107,7 +107,9 @@ async def alternate(
     found: dict[Scheduler, list[Round]] = {scheduler: [] for scheduler in SCHEDULERS}
     for number in range(1, rounds + 1):
         for scheduler in SCHEDULERS:
-            profile = profile_path(options.profile, f"operator-{'mixed' if mixed else 'plain'}-{number}")
+            profile = profile_path(
+                options.profile, f"{scheduler.name.lower()}-{'mixed' if mixed else 'plain'}-{number}"
+            )
             one = await one_round(control_plane, scheduler, options.objects, mixed=mixed, profile=profile)
             found[scheduler].append(one)
             kind = " (mixed)" if mixed else ""
@@ -125,14 +127,17 @@ async def one_round(
     async with client.arrivals(scheduler.path, scheduler.bound) as seen:
         apiserver, etcd = control_plane.apiserver.cpu_seconds, control_plane.etcd.cpu_seconds
         child = scheduler.start(control_plane, profile)
+        sampling = asyncio.create_task(sample_apiserver(client, profile))
         try:
             await wait_bound(seen, count, child)
             await quiet(child)
             cpu, peak = child.cpu_seconds, child.peak_mib
             apiserver = control_plane.apiserver.cpu_seconds - apiserver
             etcd = control_plane.etcd.cpu_seconds - etcd
+            await sampling
         finally:
             child.stop()
+            sampling.cancel()
         times = [at - child.started for at in seen.times]
     after = await _writes(client)
     await scheduler.check(client, int(CPU))
