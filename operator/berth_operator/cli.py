@@ -1,0 +1,185 @@
+"""The command line of `berth-operator`: alone it runs the operator, `explain vm` says why a VM is where it is.
+
+`explain` is for people at their own machines: it needs their kubeconfig and the right to read, not the operator.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from berth_api.client import ApiClient, ApiError, Forbidden
+from berth_operator import explaining
+from berth_operator.explaining import Unexplainable
+from berth_operator.explanations import Explanation, NodeAccount
+from berth_operator.kubeconfigs import locate, namespace_of
+from berth_operator.schedulerconfigs import ConfigError, read_profiles
+from berth_operator.scheduling.profiles import Profile
+from berth_operator.settings import Settings
+from berth_operator.tables import as_json, as_text, new_console, visible
+
+PLACEABLE, UNSCHEDULABLE, FAILED, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes of `explain`."""
+_USER_AGENT = "berth-operator-explain/0.1.0"
+_EXPLAIN_HELP = """Show which node the scheduler would choose for a VM, and why: every node, filter and score.
+
+Reads the cluster once and changes nothing. A VM that is bound already is explained as if its claim were given back.
+
+Exit code: 0 a node would take it; 1 none would, or something else keeps it from being bound; 2 it could not be
+explained.
+"""
+
+
+class Output(StrEnum):
+    """How to print."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be explained, and by which rules."""
+
+    name: str
+    namespace: str
+    kubeconfig: Path | None
+    settings: Settings
+    profiles: Mapping[str, Profile]
+
+
+@dataclass(frozen=True)
+class View:
+    """Which nodes to show, and how."""
+
+    patterns: Sequence[str]
+    failed: bool
+    output: Output
+
+    def select(self, nodes: Sequence[NodeAccount]) -> list[NodeAccount]:
+        """The nodes to show."""
+        return [
+            node
+            for node in nodes
+            if not (self.failed and node.feasible)
+            and (not self.patterns or any(fnmatchcase(node.name, pattern) for pattern in self.patterns))
+        ]
+
+
+def new_app(operate: Callable[[], None]) -> typer.Typer:
+    """The command line.
+
+    Args:
+        operate: Runs the operator: what happens where no command is given.
+    """
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Berth's operator. Without a command it runs, told by its environment (BERTH_OPERATOR_…).",
+    )
+    explain = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Say why something is as it is.")
+    explain.command("vm", help=_EXPLAIN_HELP)(explain_vm)
+    app.add_typer(explain, name="explain")
+
+    @app.callback(invoke_without_command=True)
+    def run(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            operate()
+
+    return app
+
+
+def main(operate: Callable[[], None]) -> None:
+    """Read the command line and do what it says; see `new_app`."""
+    new_app(operate)(prog_name="berth-operator")
+
+
+def explain_vm(
+    name: Annotated[str, typer.Argument(help="The VirtualMachine.")],
+    *,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", "-n", help="Its namespace; left out: the kubeconfig's.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Left out: BERTH_OPERATOR_KUBECONFIG, else as kubectl finds it.")
+    ] = None,
+    scheduler_config: Annotated[
+        Path | None, typer.Option(help="The operator's file of profiles; left out: BERTH_OPERATOR_SCHEDULER_CONFIG.")
+    ] = None,
+    nodes: Annotated[
+        list[str] | None, typer.Option("--nodes", help="Show only these: names, with * and ? as in a shell.")
+    ] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Show only nodes that would not take it.")] = False,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="wide: a column for every filter and score.")
+    ] = Output.TABLE,
+) -> None:
+    """Explain a VM's placement; see `_EXPLAIN_HELP`."""
+    patterns = [part for text in nodes or () for part in text.split(",") if part]
+    try:
+        subject = _subject(name, namespace, kubeconfig, scheduler_config)
+        explanation = asyncio.run(_explain(subject))
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except ValidationError as error:
+        _give_up(f"the settings (BERTH_OPERATOR_…) are not valid: {error}")
+    except Forbidden as error:
+        _give_up(f"{error}: to explain, one needs the right to list all that the scheduler looks at")
+    except (ApiError, Unexplainable, ConfigError) as error:
+        _give_up(str(error))
+    _show(explanation, View(patterns, failed, output))
+    raise typer.Exit(PLACEABLE if explanation.chosen is not None else UNSCHEDULABLE)
+
+
+def _subject(name: str, namespace: str | None, kubeconfig: Path | None, scheduler_config: Path | None) -> Subject:
+    settings = Settings()
+    if scheduler_config is not None:
+        settings = settings.model_copy(update={"scheduler_config": scheduler_config})
+    found = locate(kubeconfig or settings.kubeconfig, os.environ, Path.home())
+    return Subject(name, namespace or namespace_of(found), found, settings, read_profiles(settings.scheduler_config))
+
+
+async def _explain(subject: Subject) -> Explanation:
+    settings = subject.settings
+    async with await ApiClient.connect(
+        subject.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
+    ) as api:
+        return await explaining.explain(
+            api,
+            settings,
+            subject.profiles,
+            namespace=subject.namespace,
+            name=subject.name,
+            clock=time.monotonic,
+        )
+
+
+def _show(explanation: Explanation, view: View) -> None:
+    shown = view.select(explanation.nodes)
+    if explanation.nodes and not shown:
+        _warn("no node matches --nodes and --failed: none is shown")
+    if view.output is Output.JSON:
+        sys.stdout.write(as_json(explanation, shown) + "\n")
+    else:
+        wide = view.output is Output.WIDE
+        sys.stdout.write(as_text(explanation, shown, new_console(sys.stdout, wide=wide), wide=wide))
+
+
+def _warn(message: str) -> None:
+    typer.echo(visible(message), err=True)
+
+
+def _give_up(message: str) -> NoReturn:
+    _warn(f"error: {message}")
+    raise typer.Exit(FAILED)
