@@ -41,6 +41,14 @@ RBAC = {
         )
     },
 }
+POLICIES = {
+    kind: Kind(kind, plural, namespaced=False, group="admissionregistration.k8s.io", version="v1")
+    for kind, plural in (
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+    )
+}
+STATIC = PROJECT / "charts" / "berth" / "files"
 MORTAL = ("setpriv", "--pdeathsig", "KILL")
 """A process that is started so ends with the tests, however they end. It must be started by the main thread."""
 USERS = ("admin", f"system:serviceaccount:{SYSTEM_NAMESPACE}:{OPERATOR}")
@@ -148,7 +156,7 @@ class Server:
 
 
 async def install(server: Server) -> None:
-    """Berth's CRDs, its namespace, and the operator's account with no more rights than in production."""
+    """Berth's CRDs, its namespace, the operator's account and the policy on its bindings, as in production."""
     async with await ApiClient.connect(server.kubeconfig, user_agent="test") as api:
         for path in sorted((PROJECT / "crds").glob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
@@ -156,10 +164,12 @@ async def install(server: Server) -> None:
                     await api.apply(CRD, document["metadata"]["name"], "", document, field_manager="test")
         await api.apply(NAMESPACE, SYSTEM_NAMESPACE, "", {}, field_manager="test")
         await api.apply(NAMESPACE, "default", "", {}, field_manager="test")
-        for document in yaml.safe_load_all((PROJECT / "charts" / "berth" / "files" / "rbac-operator.yaml").read_text()):
-            metadata = document["metadata"]
-            name, namespace = metadata["name"], metadata.get("namespace", "")
-            await api.apply(RBAC[document["kind"]], name, namespace, document, field_manager="test")
+        for path in (STATIC / "rbac-operator.yaml", STATIC / "policies" / "operator-bindings.yaml"):
+            for document in yaml.safe_load_all(path.read_text()):
+                metadata = document["metadata"]
+                name, namespace = metadata["name"], metadata.get("namespace", "")
+                kind = (RBAC | POLICIES)[document["kind"]]
+                await api.apply(kind, name, namespace, document, field_manager="test")
         request = {"apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {}}
         answer = await api.create(TOKEN, request, SYSTEM_NAMESPACE)
         server.write_kubeconfig(server.operator_kubeconfig, answer["status"]["token"])
