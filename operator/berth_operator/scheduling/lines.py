@@ -82,8 +82,7 @@ class Line(Generic[S, N]):
 
     def leads(self, ticket: Ticket[S, N]) -> bool:
         """Somebody of this shape, parked or being tried, comes before this one."""
-        rivals = (self.head, self.trial)
-        return any(rival is not None and rival is not ticket and rival.order < ticket.order for rival in rivals)
+        return any(rival is not None and rival.order < ticket.order for rival in (self.head, self.trial))
 
     def judge(self, verdict: Verdict[N], ticket: Ticket[S, N]) -> None:
         """Take in that the VM was rejected."""

@@ -387,7 +387,7 @@ def test_a_changed_note_is_told_to_all_of_its_line_but_to_nobody_twice_within_th
 
 def test_the_same_note_is_not_told_again() -> None:
     queue = Queue()
-    parked(queue, entry("a"))
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
     queue.untold(0.0)
     changed(queue, "full", 10.0)
     assert queue.untold(100.0) == []
