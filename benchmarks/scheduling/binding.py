@@ -30,7 +30,8 @@ _FIRST = 90.0
 _STALL = 30.0
 """Seconds without a binding after which a round is over, complete or not."""
 _LOOK = 1.0
-_QUIET_LOOK, _QUIET_CPU, _QUIET_LIMIT = 0.5, 0.03, 20.0
+_QUIET_LOOK, _QUIET_LOOKS, _QUIET_CPU, _QUIET_LIMIT = 0.5, 3, 0.03, 20.0
+"""A process is quiet that three times in a row used under 30 ms of half a second: once, it may have been starved."""
 _WARM_UP = 50
 
 
@@ -177,13 +178,12 @@ async def wait_bound(seen: Arrivals, count: int, child: Child) -> bool:
 async def quiet(child: Child) -> None:
     """Wait until a process has nothing more to do, but no longer than `_QUIET_LIMIT` seconds."""
     deadline = time.monotonic() + _QUIET_LIMIT
-    used = child.cpu_seconds
-    while time.monotonic() < deadline:
+    used, looks = child.cpu_seconds, 0
+    while looks < _QUIET_LOOKS and time.monotonic() < deadline:
         await asyncio.sleep(_QUIET_LOOK)
         child.check()
         before, used = used, child.cpu_seconds
-        if used - before < _QUIET_CPU:
-            return
+        looks = looks + 1 if used - before < _QUIET_CPU else 0
 
 
 async def _writes(client: Client) -> Counter[str]:
