@@ -74,8 +74,8 @@ def rounded_bytes(amount: int) -> str:
 
 
 def greatest(raw: FloatArray | IntArray, feasible: BoolArray) -> float:
-    """The largest value in the feasible rows, which there are, or 0."""
-    return float(np.max(raw, where=feasible, initial=0))
+    """The largest value in the feasible rows, of which there is at least one."""
+    return float(raw[feasible].max())
 
 
 def least(raw: FloatArray | IntArray, feasible: BoolArray) -> float:

@@ -56,11 +56,19 @@ class Requirement:
 
 
 def _compares(operator: str, value: str, bound: str) -> bool:
-    try:
-        left, right = int(value), int(bound)
-    except ValueError:
+    left, right = _integer(value), _integer(bound)
+    if left is None or right is None:
         return False
     return left > right if operator == "Gt" else left < right
+
+
+def _integer(text: str) -> int | None:
+    """A decimal integer of 64 bits; None for what Kubernetes does not take for one, such as 1_000."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdecimal()):
+        return None
+    number = int(text)
+    return number if -(2**63) <= number < 2**63 else None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How the VMs of a spread constraint's group are distributed: asked by the filter and by the score.
 
 Source: kube-scheduler's PodTopologySpread: only nodes that the VM's nodeSelector and nodeAffinity allow, and that have
-the keys of all its constraints of that sort, count.
+the keys of all its constraints of that sort, count. A node that only the selector turns down is not uneven for that.
 """
 
 from collections.abc import Iterable
@@ -16,19 +16,22 @@ from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 
 
-def counted(snapshot: Snapshot, request: Request, constraints: Iterable[Spread]) -> BoolArray:
-    """Rows of the nodes that count."""
+def keyed(snapshot: Snapshot, constraints: Iterable[Spread]) -> BoolArray:
+    """Rows of the nodes that have the keys of all constraints. Not to be written to."""
     keys = frozenset(constraint.topology_key for constraint in constraints)
-    return snapshot.remember(
-        ("counted", keys, request.requirements.node_selector, request.requirements.node_affinity),
-        lambda: _counted(snapshot, request, keys),
-    )
+    return snapshot.remember(("keyed", keys), lambda: _keyed(snapshot, keys))
 
 
-def _counted(snapshot: Snapshot, request: Request, keys: Iterable[str]) -> BoolArray:
+def _keyed(snapshot: Snapshot, keys: Iterable[str]) -> BoolArray:
     rows = snapshot.live.copy()
     for key in keys:
         rows &= snapshot.label(key).codes != ABSENT
+    return rows
+
+
+def counted(snapshot: Snapshot, request: Request, constraints: Iterable[Spread]) -> BoolArray:
+    """Rows of the nodes whose VMs count. Not to be written to."""
+    rows = keyed(snapshot, constraints)
     chosen = selected(snapshot, request.requirements)
     return rows if chosen is None else rows & chosen
 

@@ -11,6 +11,9 @@ from berth_operator.scheduling.plugins import ROOM, Filter
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Reservation, Snapshot
 
+_BOTH = 2
+"""Slots that two VMs take."""
+
 
 def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     """Nodes without a reservation for another that comes first, or with room for both."""
@@ -29,6 +32,7 @@ def _both_fit(snapshot: Snapshot, row: int, request: Request, reservation: Reser
     return (
         bool(snapshot.free_cpu[row] >= request.cpu + reservation.cpu)
         and bool(snapshot.free_memory[row] >= wanted + reservation.memory)
+        and bool(snapshot.free_slots[row] >= _BOTH)
         and all(
             bool(snapshot.free_storage(pool)[row] >= size + reservation.pools.get(pool, 0))
             for pool, size in request.pools

@@ -9,7 +9,7 @@ from berth_operator.scheduling.nodes import BoolArray
 from berth_operator.scheduling.plugins import NEIGHBOURS, Filter, some
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
-from berth_operator.scheduling.spreading import counted, domain_counts
+from berth_operator.scheduling.spreading import counted, domain_counts, keyed
 
 
 def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
@@ -17,7 +17,7 @@ def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     if not request.spread:
         return None
     eligible = counted(snapshot, request, request.spread)
-    rows = eligible.copy()
+    rows = keyed(snapshot, request.spread).copy()
     for constraint in request.spread:
         column = snapshot.label(constraint.topology_key)
         counts, present = domain_counts(snapshot, constraint, eligible)

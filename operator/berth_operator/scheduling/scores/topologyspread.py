@@ -11,7 +11,7 @@ from berth_operator.scheduling.nodes import BoolArray, FloatArray
 from berth_operator.scheduling.plugins import Score
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
-from berth_operator.scheduling.spreading import counted, domain_counts
+from berth_operator.scheduling.spreading import counted, domain_counts, keyed
 
 
 def rate(snapshot: Snapshot, request: Request, feasible: BoolArray) -> FloatArray | None:
@@ -19,7 +19,8 @@ def rate(snapshot: Snapshot, request: Request, feasible: BoolArray) -> FloatArra
     if not request.soft_spread:
         return None
     eligible = counted(snapshot, request, request.soft_spread)
-    rated = feasible & eligible
+    having = keyed(snapshot, request.soft_spread)
+    rated = feasible & having
     if not rated.any():
         return None
     raw = np.zeros(snapshot.rows, dtype=np.float64)
@@ -31,7 +32,7 @@ def rate(snapshot: Snapshot, request: Request, feasible: BoolArray) -> FloatArra
     low, high = float(raw[rated].min()), float(raw[rated].max())
     if not high:
         return rated.astype(np.float64)
-    return np.where(eligible, (high + low - raw) / high, 0.0)
+    return np.where(having, (high + low - raw) / high, 0.0)
 
 
 SCORE = Score("TopologySpread", rate, weight=2.0)
