@@ -21,6 +21,7 @@ from tests.integration.operator.waiting import eventually
 from berth_api import kinds
 from berth_api.client import ApiClient, NotFound
 from berth_api.fields import AGENT, FINALIZER, SYSTEM_NAMESPACE
+from berth_api.kinds import Kind
 
 DIGEST = "sha256:" + "a" * 64
 CLEANED = (
@@ -35,6 +36,7 @@ CLEANED = (
     kinds.EVENT,
     kinds.SECRET,
     kinds.LEASE,
+    kinds.PRIORITY_CLASS,
 )
 
 
@@ -162,17 +164,20 @@ class World:
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 15) == 0
 
-    async def leading(self, process: "subprocess.Popen[bytes]", within: float = 20.0) -> None:
+    def log(self, process: "subprocess.Popen[bytes]") -> str:
+        """What an operator has said so far."""
+        return (self.folder / f"operator-{self.operators.index(process)}.log").read_text()
+
+    async def leading(self, process: "subprocess.Popen[bytes]", within: float = 60.0) -> None:
         """Wait until the operator has taken over."""
-        log = self.folder / f"operator-{self.operators.index(process)}.log"
 
         async def probe() -> bool:
-            return "took over" in log.read_text()
+            return "took over" in self.log(process)
 
         try:
             await eventually(probe, within)
         except AssertionError:
-            pytest.fail(log.read_text())
+            pytest.fail(self.log(process))
 
     def kill_all(self) -> None:
         for process in self.operators:
@@ -190,16 +195,16 @@ def scheduled(vm: dict[str, Any]) -> dict[str, Any]:
 async def clean(api: ApiClient) -> None:
     """Remove everything that a test may have made."""
     for kind in CLEANED:
-        for item in (await api.list(kind)).items:
-            metadata = item["metadata"]
-            namespace = metadata.get("namespace", "")
-            if namespace.startswith("kube-"):
-                continue
-            if metadata.get("finalizers"):
-                await api.patch_json(
-                    kind, metadata["name"], namespace, [{"op": "remove", "path": "/metadata/finalizers"}]
-                )
-            try:
-                await api.delete(kind, metadata["name"], namespace)
-            except NotFound:
-                continue
+        await asyncio.gather(*(_remove(api, kind, item["metadata"]) for item in (await api.list(kind)).items))
+
+
+async def _remove(api: ApiClient, kind: Kind, metadata: dict[str, Any]) -> None:
+    name, namespace = metadata["name"], metadata.get("namespace", "")
+    if namespace.startswith("kube-") or name.startswith("system-"):
+        return
+    try:
+        if metadata.get("finalizers"):
+            await api.patch_json(kind, name, namespace, [{"op": "remove", "path": "/metadata/finalizers"}])
+        await api.delete(kind, name, namespace)
+    except NotFound:
+        return
