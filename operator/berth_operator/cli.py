@@ -169,11 +169,13 @@ def _show(explanation: Explanation, view: View) -> None:
     shown = view.select(explanation.nodes)
     if explanation.nodes and not shown:
         _warn("no node matches --nodes and --failed: none is shown")
+    wide = view.output is Output.WIDE
     if view.output is Output.JSON:
-        sys.stdout.write(as_json(explanation, shown) + "\n")
+        text = as_json(explanation, shown) + "\n"
     else:
-        wide = view.output is Output.WIDE
-        sys.stdout.write(as_text(explanation, shown, new_console(sys.stdout, wide=wide), wide=wide))
+        text = as_text(explanation, shown, new_console(sys.stdout, wide=wide), wide=wide)
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _warn(message: str) -> None:

@@ -1,8 +1,10 @@
 """What the scheduler counts, and how it is served."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -159,3 +161,10 @@ async def test_a_port_that_is_taken_is_said_with_its_url(listener: socket.socket
     with pytest.raises(CannotServe, match="metrics cannot be served at " + url):
         async with serving(url, CollectorRegistry()):
             pytest.fail("it was served")
+
+
+def test_the_page_tells_of_every_metric(registry: CollectorRegistry, metrics: Metrics) -> None:
+    page = Path(__file__).parents[3] / "docs" / "scheduling.md"
+    told = set(re.findall(r"^\| `(berth_scheduler_\w+)` \|", page.read_text(), re.MULTILINE))
+    counted = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
+    assert told == counted

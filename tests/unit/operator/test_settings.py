@@ -6,8 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from berth_operator.schedulerconfigs import ConfigError, read_profiles
+from berth_operator.scheduling.filters import FILTERS
 from berth_operator.scheduling.parking import Pace
+from berth_operator.scheduling.scores import SCORES
 from berth_operator.settings import Settings
+
+PAGE = Path(__file__).parents[3] / "docs" / "scheduling.md"
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the page's table with this header."""
+    _, _, rest = PAGE.read_text().partition(f"\n{header}\n")
+    table = rest.partition("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
 
 
 def weights(path: Path | None, name: str) -> dict[str, float]:
@@ -122,3 +133,13 @@ def test_a_mistake_is_told_with_file_profile_and_what_to_change(tmp_path: Path, 
 def test_a_file_that_is_not_there_is_a_mistake_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"scheduler\.yaml cannot be read"):
         read_profiles(tmp_path / "scheduler.yaml")
+
+
+def test_the_page_tells_of_every_filter_in_the_order_of_its_reasons() -> None:
+    told = [(name, may) for name, _, may in rows("| filter | a node passes if | a profile may do without |")]
+    assert told == [(each.name, "yes" if each.optional else "") for each in FILTERS]
+
+
+def test_the_page_tells_of_every_score_and_its_weight() -> None:
+    told = [(name, float(weight)) for name, weight, _ in rows("| score | default weight | rates higher |")]
+    assert told == [(each.name, each.weight) for each in SCORES]
