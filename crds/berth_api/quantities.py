@@ -6,6 +6,7 @@ Source: k8s.io/apimachinery/pkg/api/resource, "Quantity".
 """
 
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 from re import compile as regex
 from typing import Annotated, Any
 
@@ -16,6 +17,8 @@ from berth_api.markers import InWords
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,3})?$"
 _QUANTITY = regex(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:([KMGTPE]i)|([numkMGTPE])|[eE]([+-]?[0-9]{1,3}))?")
 _MAX_DIGITS = 64
+_REMEMBERED = 4096
+"""Texts whose amounts are kept: a cluster has few sizes, and each is read ten times for a binding."""
 _MAX = Decimal(2**63 - 1)
 """Kubernetes keeps larger amounts as this one; we refuse them, for no sum may overflow."""
 _BINARY: dict[str, int] = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
@@ -46,11 +49,13 @@ def parse(text: str | float) -> Decimal:
     return value
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def to_bytes(text: str | float) -> int:
     """Bytes of a memory or storage quantity, rounded up to a whole byte."""
     return int(parse(text).to_integral_value(ROUND_CEILING))
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def to_millis(text: str | float) -> int:
     """Millicores of a CPU quantity, rounded up to a whole millicore."""
     return int((parse(text) * 1000).to_integral_value(ROUND_CEILING))

@@ -72,7 +72,7 @@ class Events:
         name, namespace = vm.metadata.name, vm.metadata.namespace
         return {
             "metadata": {"name": f"{name}.{uuid4().hex[:16]}", "namespace": namespace},
-            "eventTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": self._now().astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "reportingController": f"berth.dev/{OPERATOR}",
             "reportingInstance": self._instance[:128],
             "action": "Scheduling",

@@ -15,7 +15,7 @@ MAX_MESSAGE = 4096
 
 
 def _timestamp(now: datetime) -> str:
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _scheduled(vm: VirtualMachine, *, status: str, reason: str, message: str, now: datetime) -> dict[str, Any]:
