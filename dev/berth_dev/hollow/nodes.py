@@ -8,7 +8,6 @@ only node agents to their own node, so an administrator may play them all.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
@@ -109,8 +108,9 @@ class HollowNodes:
         try:
             if serving is not None:
                 serving.cancel()
-                with suppress(asyncio.CancelledError):
-                    await serving
+                await asyncio.wait({serving})
+                if not serving.cancelled():
+                    serving.result()
         finally:
             if not self.options.keep:
                 await self._registration.remove()

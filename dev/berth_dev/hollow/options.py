@@ -147,7 +147,7 @@ class HollowOptions:
         heartbeat_valid: How long a Lease says to be good for.
         boot_delay: From a claim's admission to Running.
         namespace: Where the Leases are.
-        workers: Calls to the API server that may be under way at once, for each purpose.
+        workers: Calls to the API server that may be under way at once, beside twice as many heartbeats.
         keep: Whether the objects stay in the end.
         faults: What goes wrong from the start.
     """

@@ -54,9 +54,15 @@ class Registration:
     async def remove(self) -> None:
         """Delete all objects of hollow nodes with this prefix; doing so again does nothing.
 
+        Twice, because a call that was cancelled may be answered after the first look.
+
         Raises:
             DevError: The API server refused, or was away for too long.
         """
+        for _ in range(2):
+            await self._remove()
+
+    async def _remove(self) -> None:
         for kind, namespace in ((LEASE, self._options.namespace), (HYPERVISOR, ""), (NODE, "")):
             listed = await patiently(partial(self._list, kind, namespace))
             ours = [body["metadata"] for body in listed if objects.is_hollow(body, self._options.prefix)]

@@ -1,10 +1,18 @@
 """Hollow nodes before the real API server and the real operator, which cannot tell them from others."""
 
 import asyncio
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.operator.apiserver import MORTAL
 from tests.integration.operator.waiting import eventually
 from tests.integration.operator.worlds import World, scheduled
 
@@ -134,3 +142,32 @@ async def test_guests_stay_admitted_while_their_nodes_are_played_by_another_proc
             await phases(world, "Running", 2)
         assert (again.report.offered, again.report.admitted) == (2, 1)
         assert await left(world) == []
+
+
+@contextmanager
+def program(world: World, *argv: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """`python -m berth_dev hollow`, killed in the end."""
+    command = [sys.executable, "-m", "berth_dev", "hollow", "--kubeconfig", str(world.server.kubeconfig), *argv]
+    process = subprocess.Popen([*MORTAL, *command])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_program_ends_by_a_signal_reports_and_cleans_up(
+    world: World, tmp_path: Path, number: signal.Signals
+) -> None:
+    report = tmp_path / "report.json"
+    with program(world, "--nodes", "5", "--report", str(report)) as process:
+
+        async def all_there() -> bool:
+            return len(await left(world)) == 15
+
+        await eventually(all_there, 60)
+        process.send_signal(number)
+        assert await asyncio.to_thread(process.wait, 60) == 0
+    assert await left(world) == []
+    assert json.loads(report.read_text())["nodes"] == 5
