@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from berth_api import logs
 from berth_api.client import ApiClient, ApiError, Reflector
 from berth_api.watching import supervise, watch_settings
+from berth_operator import cli
 from berth_operator.handlers.registry import build_registry
 from berth_operator.leases import Election, LeaseTimes
-from berth_operator.metrics import Metrics, new_registry, serving
+from berth_operator.metrics import CannotServe, Metrics, new_registry, serving
 from berth_operator.operation import Operation
+from berth_operator.schedulerconfigs import ConfigError, read_profiles
 from berth_operator.scheduling.filters import FILTERS
-from berth_operator.scheduling.profiles import build_profiles
 from berth_operator.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ async def run(settings: Settings) -> None:
     async with await ApiClient.connect(
         settings.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
     ) as api:
-        profiles = build_profiles(())
+        profiles = read_profiles(settings.scheduler_config)
         registry = new_registry()
         metrics = Metrics(registry, profiles=profiles, filters=[each.name for each in FILTERS])
         operation = Operation(api, settings, profiles=profiles, metrics=metrics, clock=loop.time)
@@ -108,8 +109,8 @@ async def run(settings: Settings) -> None:
         service.result()
 
 
-def main() -> None:
-    """Entry point of the console script `berth-operator`."""
+def operate() -> None:
+    """Run the operator, as the environment says."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -117,8 +118,13 @@ def main() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         uvloop.run(run(settings))
-    except ApiError as error:
+    except (ApiError, CannotServe, ConfigError) as error:
         sys.exit(f"cannot start: {error}")
+
+
+def main() -> None:
+    """Entry point of the console script `berth-operator`."""
+    cli.main(operate)
 
 
 if __name__ == "__main__":

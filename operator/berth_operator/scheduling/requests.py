@@ -131,7 +131,7 @@ def request_of(
         memory_kvm=guest + memory_overhead(cpu.count, guest, "kvm"),
         memory_tcg=guest + memory_overhead(cpu.count, guest, "tcg"),
         pools=tuple(sorted(storage_by_pool(spec).items())),
-        requirements=_requirements(spec, cpu, images),
+        requirements=_requirements(vm, cpu, images),
         member=member,
         spread=_spread(spec.topology_spread_constraints, "DoNotSchedule", member.namespace),
         soft_spread=_spread(spec.topology_spread_constraints, "ScheduleAnyway", member.namespace),
@@ -141,7 +141,8 @@ def request_of(
     )
 
 
-def _requirements(spec: VirtualMachineSpec, cpu: CPU, images: frozenset[str]) -> Requirements:
+def _requirements(vm: VirtualMachine, cpu: CPU, images: frozenset[str]) -> Requirements:
+    spec = vm.spec
     affinity = spec.affinity.node_affinity if spec.affinity else None
     required = affinity.required_during_scheduling_ignored_during_execution if affinity else None
     preferred = affinity.preferred_during_scheduling_ignored_during_execution if affinity else ()
@@ -154,11 +155,17 @@ def _requirements(spec: VirtualMachineSpec, cpu: CPU, images: frozenset[str]) ->
         networks=frozenset(nic.network_name for nic in spec.interfaces),
         cpu_model=cpu.model or "",
         cpu_features=frozenset(cpu.features),
-        machine_type=spec.machine_type or "",
+        machine_type=_machine_type(vm),
         firmware=_firmware(spec),
         images=images,
         sealed=spec.cloud_init is not None and spec.cloud_init.user_data_secret_ref is not None,
     )
+
+
+def _machine_type(vm: VirtualMachine) -> str:
+    """A guest that has run keeps the machine type that it got for `q35`, wherever it starts next."""
+    named = vm.spec.machine_type or ""
+    return (vm.status.machine_type or named) if named in ("", "q35") else named
 
 
 def _firmware(spec: VirtualMachineSpec) -> frozenset[str]:
