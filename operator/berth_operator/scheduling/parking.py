@@ -249,8 +249,8 @@ class Parking(Generic[S, N]):
         self._beside(line).discard(line)
 
     def _close(self, line: Line[S, N]) -> None:
+        """Nobody stands in the line; unless somebody is tried for it, it is gone."""
         self._withdraw(line)
-        self._untold.discard(line)
         if line.trial is None:
             del self._lines[line.shape]
 

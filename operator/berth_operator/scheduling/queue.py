@@ -78,7 +78,7 @@ class SchedulingQueue(Generic[S, N]):
         if ticket is None:
             return
         if ticket.state is State.IN_FLIGHT:
-            ticket.gone, ticket.again, ticket.forced = True, None, False
+            ticket.gone = True
             return
         self._withdraw(ticket)
         self._forget(ticket, now)
@@ -86,7 +86,7 @@ class SchedulingQueue(Generic[S, N]):
     def retry(self, key: Key) -> None:
         """Try the VM again at once, whatever it waits for; one in flight, after that. Unknown ones are ignored."""
         ticket = self._tickets.get(key)
-        if ticket is None or ticket.gone:
+        if ticket is None:
             return
         if ticket.state is State.IN_FLIGHT:
             ticket.again, ticket.forced = ticket.again or ticket.entry, True

@@ -458,3 +458,185 @@ def test_the_end_of_a_reservation_is_freed_room_for_others() -> None:
     assert popped(queue, 100.0) == []
     queue.remove(("default", "large"), 100.0)
     assert popped(queue, 100.0) == ["small"]
+
+
+def test_who_joins_a_line_that_waits_for_room_is_a_candidate_too() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0), verdict=Verdict(FULL.causes, "full", room=True))
+    queue.untold(0.0)
+    assert queue.next_time(0.0) == 30.0
+    queue.reservations.reserve(queue.reservations.due(30.0, nodes=40).uid, "node-1", 30.0)  # type: ignore[union-attr]
+    assert queue.reservations.due(30.0, nodes=40) == entry("b", created=2.0)
+
+
+def test_who_is_rejected_for_something_else_is_no_candidate_any_longer() -> None:
+    queue = Queue()
+    parked(queue, entry("a"), verdict=Verdict(FULL.causes, "full", room=True))
+    queue.happened(Cure.CLAIM_FREED)
+    queue.pop(1.0)
+    queue.park(("default", "a"), "shape", FULL, 1.0)
+    assert queue.reservations.due(100.0, nodes=1) is None
+
+
+def test_a_recreated_vm_is_told_afresh_and_waits_for_room_afresh() -> None:
+    queue = Queue()
+    full = Verdict(FULL.causes, "full", room=True)
+    parked(queue, entry("a", uid="1"), verdict=full)
+    assert len(queue.untold(0.0)) == 1
+    queue.add(entry("a", uid="2"), 20.0)
+    parked(queue, verdict=full, now=20.0)
+    assert len(queue.untold(20.0)) == 1
+    assert queue.reservations.due(49.0, nodes=1) is None
+    assert queue.reservations.due(50.0, nodes=1) == entry("a", uid="2")
+
+
+def test_a_trial_that_turns_out_needless_passes_to_the_next_of_the_line() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    queue.done(("default", "a"), 1.0)
+    assert popped(queue, 1.0) == ["b"]
+
+
+@pytest.mark.parametrize("doubt", ["event", "placed"])
+def test_a_rejection_in_doubt_is_not_reused_though_those_behind_still_wait(doubt: str) -> None:
+    queue = Queue()
+    parked(queue, entry("first", created=1.0), entry("last", created=3.0))
+    queue.remove(("default", "first"), 0.0)
+    queue.add(entry("zero", created=0.0), 0.0)
+    queue.add(entry("between", created=2.0), 0.0)
+    assert popped(queue) == ["zero", "between"]
+    if doubt == "event":
+        queue.happened(Cure.CLAIM_FREED)
+    else:
+        queue.placed(("default", "zero"), "shape", 0.0)
+    assert queue.join(("default", "between"), "shape", 0.0) is None
+
+
+def with_a_trial_and_a_better_one(queue: Queue) -> None:
+    """Line: b. Being tried for it: a. Rejected meanwhile, although it comes before both: older."""
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    queue.add(entry("older", created=0.0), 1.0)
+    assert popped(queue, 1.0) == ["older"]
+    assert queue.join(("default", "older"), "shape", 1.0) is None
+    queue.park(("default", "older"), "shape", FULL, 1.0)
+
+
+def test_no_two_are_tried_for_one_line() -> None:
+    queue = Queue()
+    with_a_trial_and_a_better_one(queue)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 2.0) == []
+    queue.add(entry("oldest", created=-1.0), 2.0)
+    assert popped(queue, 2.0) == ["oldest"]
+    queue.placed(("default", "oldest"), "shape", 2.0)
+    assert popped(queue, 1000.0) == []
+    queue.back_off(("default", "a"), 1e6, 1000.0)
+    assert popped(queue, 1000.0) == ["older"]
+
+
+def test_a_trial_behind_a_better_one_leaves_the_trial_to_it() -> None:
+    queue = Queue()
+    with_a_trial_and_a_better_one(queue)
+    assert queue.join(("default", "a"), "shape", 1.0) == FULL
+    assert popped(queue, 1.0) == ["older"]
+
+
+def test_the_rejection_of_one_behind_says_nothing_about_the_head() -> None:
+    queue = Queue()
+    queue.add(entry("head", created=1.0), 0.0)
+    queue.add(entry("behind", created=2.0), 0.0)
+    assert popped(queue) == ["head", "behind"]
+    assert queue.join(("default", "head"), "shape", 0.0) is None
+    queue.happened(Cure.CLAIM_FREED)
+    assert queue.join(("default", "behind"), "shape", 0.0) is None
+    queue.park(("default", "head"), "shape", FULL, 0.0)
+    queue.park(("default", "behind"), "shape", FULL, 0.0)
+    assert popped(queue, 1.0) == ["head"]
+
+
+def test_a_line_competes_by_the_head_that_it_has_now() -> None:
+    queue = Queue()
+    parked(queue, entry("x1", created=1.0), entry("x5", created=5.0), shape="x")
+    parked(queue, entry("y3", created=3.0), entry("y4", created=4.0), shape="y")
+    queue.remove(("default", "x1"), 0.0)
+    queue.add(entry("x2", created=2.0), 0.0)
+    queue.add(entry("x0", created=0.0), 0.0)
+    assert popped(queue) == ["x0", "x2"]
+    assert queue.join(("default", "x2"), "x", 0.0) == FULL
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["x2", "y3"]
+    queue.placed(("default", "x2"), "x", 1.0)
+    queue.placed(("default", "y3"), "y", 1.0)
+    queue.remove(("default", "y4"), 1.0)
+    assert popped(queue, 1.0) == ["x5"]
+
+
+@pytest.mark.parametrize("ready_by", ["event", "placed"])
+def test_a_line_whose_head_left_stands_where_its_next_does(ready_by: str) -> None:
+    queue = Queue()
+    parked(queue, entry("x1", created=1.0), entry("x3", created=3.0), shape="x")
+    parked(queue, entry("y2", created=2.0), shape="y")
+    queue.add(entry("x0", created=0.0), 0.0)
+    queue.add(entry("y0", created=0.0), 0.0)
+    assert popped(queue) == ["x0", "y0"]
+    if ready_by == "placed":
+        queue.placed(("default", "x0"), "x", 0.0)
+        queue.placed(("default", "y0"), "y", 0.0)
+    queue.remove(("default", "x1"), 0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["y2", "x3"]
+
+
+def test_a_line_whose_causes_changed_leaves_nothing_behind() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0))
+    parked(queue, entry("other", created=9.0), shape="other")
+    parked(queue, entry("older", created=0.0), verdict=Verdict(frozenset({Cure.NODE_CHANGED}), "no node"))
+    queue.remove(("default", "a"), 0.0)
+    queue.remove(("default", "older"), 0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["other"]
+
+
+def test_an_event_before_parking_is_not_lost_though_others_are_decided_meanwhile() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue) == []
+    queue.park(("default", "a"), "shape", FULL, 0.0)
+    assert popped(queue, 1.0) == ["a"]
+
+
+def test_a_line_is_left_alone_by_time_while_its_head_is_tried() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    assert popped(queue, 10_000.0) == []
+
+
+def test_a_line_outlives_its_members_while_its_head_is_tried() -> None:
+    queue = Queue()
+    parked(queue, entry("a", created=1.0), entry("b", created=2.0))
+    queue.happened(Cure.CLAIM_FREED)
+    assert popped(queue, 1.0) == ["a"]
+    queue.remove(("default", "b"), 1.0)
+    queue.park(("default", "a"), "shape", FULL, 1.0)
+    assert (queue.parked("shape"), queue.shapes) == (1, 1)
+    queue.remove(("default", "a"), 1.0)
+    assert queue.shapes == 0
+    assert queue.verdict("shape") is None
+
+
+def test_something_that_happened_is_to_be_looked_at_now() -> None:
+    queue = Queue()
+    parked(queue, entry("a"))
+    queue.untold(1.0)
+    assert queue.next_time(1.0) != 1.0
+    queue.happened(Cure.CLAIM_FREED)
+    assert queue.next_time(1.0) == 1.0

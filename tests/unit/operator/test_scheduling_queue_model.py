@@ -15,19 +15,21 @@ from berth_operator.scheduling.queue import SchedulingQueue
 from berth_operator.scheduling.reservations import Reservations
 
 PACE = Pace(retry=300.0, pause=1.0, retell=30.0)
-NAMES = st.sampled_from("abcdef")
-SHAPES = st.sampled_from("xyz")
+NAMES = st.sampled_from("abcdefgh")
+SHAPES = st.sampled_from("xxxyyz")
 VERDICTS = st.builds(
     Verdict,
     st.frozensets(st.sampled_from(Cure), max_size=2),
     st.sampled_from(["one reason", "another reason"]),
 )
 ENTRIES = st.builds(
-    lambda name, uid, priority, revision: Entry(("ns", name), f"{name}{uid}", priority, float(ord(name) % 3), revision),
+    lambda name, uid, priority, revision: Entry(
+        ("ns", name), f"{name}{uid}", priority, float(ord(name) * 7 % 5), revision
+    ),
     NAMES,
-    st.integers(0, 1),
-    st.sampled_from([0, 0, 0, 5]),
-    st.integers(0, 1),
+    st.sampled_from([0, 0, 0, 0, 1]),
+    st.sampled_from([0, 0, 0, 0, 5]),
+    st.sampled_from([0, 0, 0, 1]),
 )
 
 
@@ -146,7 +148,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue.remove(("ns", name), self.now)
         vm = self.model.vms.get(("ns", name))
         if vm is not None and vm.state is State.IN_FLIGHT:
-            vm.gone, vm.again, vm.forced = True, None, False
+            vm.gone = True
         elif vm is not None:
             del self.model.vms[vm.entry.key]
         self.model.close_empty()
@@ -155,9 +157,9 @@ class QueueMachine(RuleBasedStateMachine):
     def retry(self, name: str) -> None:
         self.queue.retry(("ns", name))
         vm = self.model.vms.get(("ns", name))
-        if vm is not None and vm.state is State.IN_FLIGHT and not vm.gone:
+        if vm is not None and vm.state is State.IN_FLIGHT:
             vm.again, vm.forced = vm.again or vm.entry, True
-        elif vm is not None and not vm.gone:
+        elif vm is not None:
             vm.state, vm.shape = State.ACTIVE, None
         self.model.close_empty()
 
@@ -168,6 +170,9 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def pop(self) -> None:
+        self.take()
+
+    def take(self) -> Vm | None:
         model = self.model
         for vm in model.vms.values():
             if vm.state is State.BACKOFF and vm.until <= self.now:
@@ -179,7 +184,7 @@ class QueueMachine(RuleBasedStateMachine):
         popped = self.queue.pop(self.now)
         if popped is None:
             assert not due
-            return
+            return None
         assert not due or popped.order <= due[0].order
         vm = model.vms[popped.key]
         assert vm.entry == popped
@@ -191,11 +196,24 @@ class QueueMachine(RuleBasedStateMachine):
             assert vm.state is State.ACTIVE
         vm.state, vm.seen = State.IN_FLIGHT, len(model.events)
         vm.again, vm.forced, vm.gone = None, False, False
+        return vm
+
+    @rule(entries=st.lists(ENTRIES, min_size=2, max_size=6), shape=SHAPES, verdict=VERDICTS)
+    def many_are_rejected(self, entries: list[Entry], shape: str, verdict: Verdict[str]) -> None:
+        for entry in entries:
+            self.add(entry)
+        for _ in entries:
+            vm = self.take()
+            if vm is not None and not self.joins(vm, shape):
+                self.rejected(vm, shape, verdict)
 
     @precondition(flies)
     @rule(draw=st.integers(0, 5), shape=SHAPES)
     def join(self, draw: int, shape: str) -> None:
-        vm, model = self.in_flight(draw), self.model
+        self.joins(self.in_flight(draw), shape)
+
+    def joins(self, vm: Vm, shape: str) -> bool:
+        model = self.model
         vm.seen = len(model.events)
         one, rival = model.shapes.get(shape), model.trial(shape)
         rivals = [*model.members(shape), *([rival] if rival is not None and rival is not vm else [])]
@@ -215,6 +233,7 @@ class QueueMachine(RuleBasedStateMachine):
             if model.lands(vm):
                 self.enter(vm, shape)
         model.close_empty()
+        return verdict is not None
 
     def enter(self, vm: Vm, shape: str) -> None:
         """Without a verdict of its own."""
@@ -227,7 +246,10 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(flies)
     @rule(draw=st.integers(0, 5), shape=SHAPES, verdict=VERDICTS)
     def park(self, draw: int, shape: str, verdict: Verdict[str]) -> None:
-        vm, model = self.in_flight(draw), self.model
+        self.rejected(self.in_flight(draw), shape, verdict)
+
+    def rejected(self, vm: Vm, shape: str, verdict: Verdict[str]) -> None:
+        model = self.model
         self.queue.park(vm.entry.key, shape, verdict, self.now)
         if model.lands(vm):
             members = model.members(shape)
@@ -310,4 +332,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueue = QueueMachine.TestCase
-TestQueue.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestQueue.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
