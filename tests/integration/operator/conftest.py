@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest_asyncio.fixture
 async def world(server: Server, tmp_path: Path) -> AsyncIterator[World]:
-    async with await ApiClient.connect(server.kubeconfig, user_agent="test") as api:
+    async with await ApiClient.connect(server.kubeconfig, user_agent="test", deadline=60.0) as api:
         await clean(api)
         one = World(server, api, tmp_path)
         await one.furnish()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from tests.integration.operator.waiting import side_by_side
 from tests.integration.operator.worlds import World
 
 from berth_api import kinds
@@ -51,13 +52,13 @@ def group(app: str, topology_key: str) -> dict[str, Any]:
 
 
 async def create(world: World, bodies: Iterable[dict[str, Any]]) -> None:
-    """Make these VMs, all at once."""
-    await asyncio.gather(*(world.api.create(kinds.VIRTUAL_MACHINE, body, "default") for body in bodies))
+    """Make these VMs, side by side."""
+    await side_by_side(world.api.create(kinds.VIRTUAL_MACHINE, body, "default") for body in bodies)
 
 
 async def delete(world: World, names: Iterable[str]) -> None:
-    """Ask for the deletion of these VMs, all at once."""
-    await asyncio.gather(*(world.api.delete(kinds.VIRTUAL_MACHINE, name, "default") for name in names))
+    """Ask for the deletion of these VMs, side by side."""
+    await side_by_side(world.api.delete(kinds.VIRTUAL_MACHINE, name, "default") for name in names)
 
 
 async def silence(world: World, seconds: float, within: float) -> None:

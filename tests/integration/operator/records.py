@@ -136,6 +136,13 @@ class Record:
             within,
         )
 
+    async def told(self, message: str, within: float = 60.0) -> None:
+        """Wait until all that wait say this, word for word."""
+        try:
+            await self.until(lambda: set(self.waiting.values()) == {message}, within)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; they say {set(self.waiting.values())}") from None
+
     def __str__(self) -> str:
         phases = Counter(status(vm).get("phase", "without a word") for vm in self.machines.values())
         terms = ", ".join(f"{term.epoch}: {term.holder}" for term in self.terms.values())

@@ -16,12 +16,13 @@ import pytest
 from nacl.encoding import Base64Encoder
 from nacl.public import PrivateKey
 from tests.integration.operator.apiserver import MORTAL, Server
-from tests.integration.operator.waiting import eventually
+from tests.integration.operator.waiting import eventually, side_by_side
 
 from berth_api import kinds
 from berth_api.client import ApiClient, NotFound
 from berth_api.fields import AGENT, FINALIZER, SYSTEM_NAMESPACE
 from berth_api.kinds import Kind
+from berth_dev import kubeconfigs
 
 DIGEST = "sha256:" + "a" * 64
 CLEANED = (
@@ -164,6 +165,13 @@ class World:
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 15) == 0
 
+    def through(self, port: int) -> Path:
+        """The operator's kubeconfig, for another way to the API server: a port of this machine that leads there."""
+        path = self.folder / f"through-{port}.kubeconfig"
+        text = self.server.operator_kubeconfig.read_text().replace(self.server.url, f"https://127.0.0.1:{port}")
+        kubeconfigs.write_secret(path, text)
+        return path
+
     def log(self, process: "subprocess.Popen[bytes]") -> str:
         """What an operator has said so far."""
         return (self.folder / f"operator-{self.operators.index(process)}.log").read_text()
@@ -195,7 +203,7 @@ def scheduled(vm: dict[str, Any]) -> dict[str, Any]:
 async def clean(api: ApiClient) -> None:
     """Remove everything that a test may have made."""
     for kind in CLEANED:
-        await asyncio.gather(*(_remove(api, kind, item["metadata"]) for item in (await api.list(kind)).items))
+        await side_by_side(_remove(api, kind, item["metadata"]) for item in (await api.list(kind)).items)
 
 
 async def _remove(api: ApiClient, kind: Kind, metadata: dict[str, Any]) -> None:

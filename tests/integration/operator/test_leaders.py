@@ -1,0 +1,206 @@
+"""Two operators, one Lease: whoever dies or freezes in the middle of a batch, no node is overfilled, no VM lost."""
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from random import Random
+
+import pytest
+from tests.integration.operator.crowds import create, delete, nodes, room_of, silence, vm_body
+from tests.integration.operator.links import Link
+from tests.integration.operator.records import Binding, Record, recording
+from tests.integration.operator.waiting import eventually
+from tests.integration.operator.worlds import World
+
+from berth_api import kinds
+from berth_dev.hollow.nodes import HollowNodes
+from berth_dev.hollow.options import HollowOptions
+
+pytestmark = pytest.mark.integration
+LEASE = {"lease_duration": "5", "lease_renew_deadline": "4", "lease_retry": "0.3"}
+VMS, NODES, SLOTS = 300, 30, 7
+ROOM = NODES * SLOTS
+"""VMs that fit on all nodes together."""
+NEVER = 3600.0
+CLOSED = "0/3 nodes: 3 are closed for new VMs"
+
+
+@dataclass
+class Contest:
+    """Nodes, a record of what happens, and two operators by name, one of which leads."""
+
+    world: World
+    hollow: HollowNodes
+    record: Record
+    operators: "dict[str, subprocess.Popen[bytes]]"
+    struck: Binding | None = None
+    """The last claim that was seen when a leader was struck."""
+    freed: int = 0
+    """Claims that were released since the beginning."""
+
+    async def strike(self, number: signal.Signals, random: Random) -> None:
+        """Create a batch of VMs, and send the leader a signal at the moment at which some claims have been seen.
+
+        Many are being written then. The last VMs come after that, so that there is some room left for them.
+        """
+        after = random.randint(20, 120)
+
+        def count(binding: Binding) -> None:
+            if len(self.record.bindings) == after:
+                self.struck = binding
+                self.operators[self.record.terms[binding.epoch].holder].send_signal(number)
+
+        self.record.on_binding = count
+        bodies = [vm_body(f"vm-{n:03}") for n in range(VMS)]
+        await create(self.world, bodies[: after + 50])
+        await self.record.until(lambda: self.struck is not None, 60)
+        await create(self.world, bodies[after + 50 :])
+
+    @property
+    def victim(self) -> str:
+        """Who was struck."""
+        assert self.struck is not None
+        return self.record.terms[self.struck.epoch].holder
+
+    @property
+    def other(self) -> str:
+        """Who was not."""
+        return next(name for name in self.operators if name != self.victim)
+
+    def claims(self) -> tuple[set[str], set[str]]:
+        """Ids of claims up to the epoch in which the leader was struck, and of those since then."""
+        assert self.struck is not None
+        early = {each.claim_id for each in self.record.bindings if each.epoch <= self.struck.epoch}
+        return early, {each.claim_id for each in self.record.bindings} - early
+
+    async def placed(self) -> None:
+        """Wait until every VM has a berth or says why not, and all claims are admitted."""
+        record = self.record
+        await record.until(
+            lambda: (
+                len(record.bound) == ROOM
+                and len(record.bound) + len(record.waiting) == len(record.machines)
+                and all(record.machines[name]["status"].get("admittedClaim") for name in record.bound)
+            ),
+            120,
+        )
+
+    def check(self) -> None:
+        """What must hold, whoever led when. A node may refuse what a former leader bound just before its end."""
+        assert self.record.faults == []
+        assert self.record.late() == []
+        assert self.hollow.report.violations == []
+        assert self.hollow.report.refused.keys() <= {"StaleEpoch"}
+        again = self.hollow.report.refused.get("StaleEpoch", 0)
+        assert len(self.record.bindings) == ROOM + self.freed + again
+
+
+@asynccontextmanager
+async def contest(world: World) -> AsyncIterator[Contest]:
+    """Two operators at the beginning, the one called first in the lead."""
+    options = nodes(NODES, slots=SLOTS, boot_delay=NEVER)
+    operators = {"first": world.operate(identity="first", **LEASE)}
+    await world.leading(operators["first"])
+    operators["second"] = world.operate(identity="second", **LEASE)
+    async with HollowNodes(world.api, options) as hollow, recording(world.api, room_of(options)) as record:
+        yield Contest(world, hollow, record, operators)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_leader_that_is_killed_in_the_middle_of_a_batch_loses_nothing(world: World, seed: int) -> None:
+    random = Random(seed)
+    async with contest(world) as it:
+        await it.strike(signal.SIGKILL, random)
+        await it.placed()
+        assert it.claims()[1]
+        assert it.operators[it.victim].wait(10) == -signal.SIGKILL
+        it.check()
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5])
+async def test_a_leader_that_is_frozen_in_the_middle_of_a_batch_binds_nothing_when_it_thaws(
+    world: World, seed: int
+) -> None:
+    random = Random(seed)
+    async with contest(world) as it:
+        await it.strike(signal.SIGSTOP, random)
+        more = random.randint(1, 40)
+        await it.record.until(lambda: len(it.claims()[1]) >= more, 60)
+        early, _ = it.claims()
+        it.operators[it.victim].send_signal(signal.SIGCONT)
+        await it.placed()
+
+        async def gave_up() -> bool:
+            return "lost the leadership" in world.log(it.operators[it.victim])
+
+        await eventually(gave_up, 30)
+        assert it.claims()[0] == early
+        it.check()
+
+        it.operators[it.other].send_signal(signal.SIGTERM)
+        bound = set(it.record.bound)
+        await delete(world, sorted(bound)[:10])
+        await it.record.until(lambda: len(it.record.bound.keys() - bound) == 10, 60)
+        it.freed = 10
+        await it.placed()
+        assert it.record.terms[max(it.record.terms)].holder == it.victim
+        it.check()
+
+
+async def test_a_binding_that_was_on_its_way_when_another_took_over_is_refused_where_it_arrives(world: World) -> None:
+    """The former leader is frozen and asks nobody; nothing about the VMs has changed: only the epoch tells."""
+    options = nodes(3, slots=20, boot_delay=NEVER)
+    async with (
+        Link(world.server.ports[2]) as link,
+        HollowNodes(world.api, options) as hollow,
+        recording(world.api, room_of(options)) as record,
+    ):
+        first = world.operate(kubeconfig=str(world.through(link.port)), identity="first", **LEASE)
+        await world.leading(first)
+        await create(world, [vm_body(f"warm-{n}") for n in range(20)])
+        await record.until(lambda: len(record.bound) == 20, 60)
+        await close(world, options, closed=True)
+        await create(world, [vm_body(f"late-{n}") for n in range(5)])
+        await record.told(CLOSED)
+
+        link.hold_requests()
+        await close(world, options, closed=False)
+        await held_up(link, 5)
+        first.send_signal(signal.SIGSTOP)
+        await close(world, options, closed=True)
+        await world.leading(world.operate(identity="second", **LEASE))
+        await silence(world, 1.0, 30)
+        versions = {name: vm["metadata"]["resourceVersion"] for name, vm in record.machines.items()}
+        offset = world.server.audit.stat().st_size
+        link.release()
+
+        async def answers() -> list[int]:
+            writes, _ = world.server.writes_since(offset)
+            return [write["responseStatus"]["code"] for write in writes if "/late-" in write["requestURI"]]
+
+        assert set(await eventually(answers, 30)) == {403}
+        assert versions == {name: vm["metadata"]["resourceVersion"] for name, vm in record.machines.items()}
+
+        first.send_signal(signal.SIGCONT)
+        await close(world, options, closed=False)
+        await record.until(lambda: len(record.bound) == 25, 60)
+        assert {each.epoch for each in record.bindings if each.vm.startswith("late")} == {2}
+        assert (record.faults, record.late(), hollow.report.refused) == ([], [], {})
+
+
+async def close(world: World, options: HollowOptions, *, closed: bool) -> None:
+    """Let the nodes take no more VMs, or let them again."""
+    patch = [{"op": "add", "path": "/spec/schedulable", "value": not closed}]
+    await asyncio.gather(*(world.api.patch_json(kinds.HYPERVISOR, name, "", patch) for name in options.names))
+
+
+async def held_up(link: Link, requests: int) -> None:
+    """Wait until so many requests are on their way."""
+
+    async def probe() -> bool:
+        return link.held >= requests
+
+    await eventually(probe, 30)
