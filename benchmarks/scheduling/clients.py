@@ -55,9 +55,16 @@ class Client:
         await self._session.close()
 
     async def send(
-        self, method: str, path: str, *, body: Any = None, content: str = "application/json", accept: str = "*/*"
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        content: str = "application/json",
+        accept: str = "*/*",
+        may_be_gone: bool = False,
     ) -> bytes:
-        """Send a request and return the body of the answer.
+        """Send a request and return the body of the answer; with `may_be_gone`, also where there is no such object.
 
         Raises:
             RefusedError: The server answers with an error.
@@ -68,7 +75,7 @@ class Client:
         headers = {"Content-Type": content, "Accept": accept}
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             read = await answer.read()
-        if answer.status >= _ERROR and not (method == "DELETE" and answer.status == _NOT_FOUND):
+        if answer.status >= _ERROR and not (may_be_gone and answer.status == _NOT_FOUND):
             raise RefusedError(f"{method} {path}: {answer.status} {read[:500].decode(errors='replace')}")
         return read
 

@@ -138,7 +138,6 @@ def _apiserver(programs: Path, folder: Path, etcd: int, port: int) -> list[str]:
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--disable-admission-plugins=TaintNodesByCondition",
-        "--delete-collection-workers=16",
         "--endpoint-reconciler-type=none",
         # Its fair queues would turn bursts of kube-scheduler's bindings away (429), and slow it by what it then waits.
         "--enable-priority-and-fairness=false",

@@ -1,5 +1,7 @@
 """(d) What the operator's memory is, with nothing to do, with many bound VMs, and when it starts beside them.
 
+The last part: its VMs are left to go with the control plane.
+
 Resident memory counts every page that is there; the proportional share divides those that other processes have, too:
 the interpreter's and its libraries', where several run.
 """
@@ -38,7 +40,6 @@ async def measure(control_plane: ControlPlane, options: Options, say: Say) -> tu
             child.stop()
     say(f"{count} VMs are bound")
     again = await _restarted(control_plane, count)
-    await BERTH.remove_all(client)
     per_vm = (full[1] - idle[1]) * 1024 / max(1, count - 1)
     head = ("operator", "resident MiB", "proportional MiB", "peak MiB")
     states = {"idle": idle, f"{count} VMs bound": full, f"started anew with {count} bound VMs": again}

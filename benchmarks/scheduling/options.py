@@ -13,7 +13,7 @@ class Options:
     """Sizes of a run; the defaults are those that the results are told of.
 
     Attributes:
-        parts: Which parts to run, of `PARTS`.
+        parts: Which parts to run, of `PARTS`, in their order.
         decision_nodes: (a) Nodes in the snapshot, a size a row.
         decision_seconds: (a) For how long each size is measured, at least.
         nodes: (b, c, d) Nodes in the cluster.
@@ -72,7 +72,7 @@ _SMOKE: dict[str, object] = {
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in text.split(","))
+    parts = tuple(sorted({part.strip() for part in text.split(",")}))
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise argparse.ArgumentTypeError(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")

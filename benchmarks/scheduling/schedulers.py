@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from berth_dev.kubeconfigs import write_secret
 _EVENTS = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 _QPS = 5000
 """kube-scheduler's own limit is 50 requests a second; this one is never reached."""
+_AT_ONCE = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
 _NO_FINALIZERS = {"metadata": {"finalizers": None}}
+_MERGE_PATCH = "application/merge-patch+json"
 
 
 class MisplacedError(RuntimeError):
@@ -59,19 +62,13 @@ class Scheduler:
     async def remove_all(self, client: Client) -> None:
         """Remove all objects and the Events about them, and wait until they are gone.
 
-        VMs are held by a finalizer until their node's agent has let go of them; there is none, so it is taken off.
+        One by one: the API server gives a whole collection no longer than a minute. VMs are held by a finalizer until
+        their node's agent has let go of them; there is none, so it is taken off.
         """
-        grace = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0}
-        await client.send("DELETE", self.path, body=grace)
-
-        async def let_go(item: dict[str, Any]) -> None:
-            path = f"{self.path}/{item['metadata']['name']}"
-            await client.send("PATCH", path, body=_NO_FINALIZERS, content="application/merge-patch+json")
-
-        while not await client.is_empty(self.path):
-            async for page in client.pages(self.path, metadata_only=True):
-                await for_each([item for item in page if item["metadata"].get("finalizers")], let_go)
-        await client.send("DELETE", _EVENTS)
+        for path in (self.path, _EVENTS):
+            while not await client.is_empty(path):
+                async for page in client.pages(path, metadata_only=True):
+                    await for_each(page, partial(_remove, client, path))
 
     async def check(self, client: Client, per_node: int) -> None:
         """See that the objects are where they may be.
@@ -95,6 +92,13 @@ class Scheduler:
         together = [node for (node, _), count in groups.items() if count > 1]
         if overfull or together:
             raise MisplacedError(f"{self.name}: past capacity: {overfull[:5]}; two of a group: {together[:5]}")
+
+
+async def _remove(client: Client, collection: str, item: dict[str, Any]) -> None:
+    path = f"{collection}/{item['metadata']['name']}"
+    await client.send("DELETE", path, body=_AT_ONCE, may_be_gone=True)
+    if item["metadata"].get("finalizers"):
+        await client.send("PATCH", path, body=_NO_FINALIZERS, content=_MERGE_PATCH, may_be_gone=True)
 
 
 def _node_of_vm(vm: dict[str, Any]) -> str | None:

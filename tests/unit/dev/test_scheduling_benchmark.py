@@ -128,7 +128,7 @@ async def test_a_broken_watch_is_no_silence() -> None:
 
 
 def test_sizes_given_win_over_those_of_a_smoke_run() -> None:
-    chosen = options.parse(["--smoke", "--part", "b, c", "--objects", "7", "--profile", "profiles"])
+    chosen = options.parse(["--smoke", "--part", "c, b", "--objects", "7", "--profile", "profiles"])
     assert (chosen.parts, chosen.objects, chosen.nodes) == (("b", "c"), 7, 50)
     assert chosen.profile == Path("profiles")
     assert options.parse([]) == options.Options()
