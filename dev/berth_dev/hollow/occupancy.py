@@ -4,7 +4,8 @@ Two ledgers. *Admitted* claims are what a node checks the next one against, as i
 that the operator has bound and that were neither refused nor released, in the order in which the API server made it
 known: one that does not fit in there is the operator's fault, whatever the node then answers. One watch tells of
 all VMs, so a release is always seen before the binding that relies on it. Only a list has no such order: while one is
-taken in nothing is judged, and afterwards all of it is.
+taken in nothing is judged, and afterwards all of it is. What a node has to offer is known from another watch: where an
+administrator changes it while VMs are bound, a binding may be judged by what was before.
 """
 
 from collections.abc import Callable, Mapping
