@@ -17,16 +17,17 @@ from berth_operator.leases import Leadership
 from berth_operator.objects import Node
 
 _MIB, _GIB = 1024**2, 1024**3
-_OWN = (f"{GROUP}/", f"capacity.{GROUP}/", f"cpu-model.{GROUP}/")
+_HYPERVISOR, _ACCELERATOR = f"{GROUP}/hypervisor", f"{GROUP}/accelerator"
+_PREFIXES = (f"capacity.{GROUP}/", f"cpu-model.{GROUP}/")
 _MAX_NAME = 63
 
 
 def labels_of(hypervisor: Hypervisor) -> dict[str, str]:
     """The labels that a Hypervisor calls for: CPU in whole cores, memory in MiB, storage in GiB, rounded down."""
     status = hypervisor.status
-    labels = {f"{GROUP}/hypervisor": "true"}
+    labels = {_HYPERVISOR: "true"}
     if status.accelerator:
-        labels[f"{GROUP}/accelerator"] = status.accelerator
+        labels[_ACCELERATOR] = status.accelerator
     if status.capacity is not None:
         labels[f"capacity.{GROUP}/cpu"] = str(to_millis(status.capacity.cpu) // 1000)
         labels[f"capacity.{GROUP}/memory-mib"] = str(to_bytes(status.capacity.memory) // _MIB)
@@ -45,8 +46,9 @@ def _is_label_name(text: str) -> bool:
 
 
 def own_labels(node: Node) -> dict[str, str]:
-    """The labels on a Node whose keys are Berth's."""
-    return {key: value for key, value in node.labels.items() if key.startswith(_OWN)}
+    """The labels on a Node that only we write. Others below our domain may be anybody's."""
+    own = (_HYPERVISOR, _ACCELERATOR)
+    return {key: value for key, value in node.labels.items() if key in own or key.startswith(_PREFIXES)}
 
 
 class NodeLabels:
