@@ -45,8 +45,8 @@ class _Candidate:
     """A VM that waits for room."""
 
     entry: Entry
-    eligible: float
     hold: float
+    """Of its next reservation."""
     had: float = 0.0
     """Seconds by which it counts as younger."""
 
@@ -79,7 +79,7 @@ class Reservations:
         """The VM was rejected for want of room. Repeated rejections do not start its waiting anew."""
         candidate = self._candidates.get(entry.uid)
         if candidate is None:
-            self._candidates[entry.uid] = _Candidate(entry, now + self._after, self._hold)
+            self._candidates[entry.uid] = _Candidate(entry, self._hold)
             self._later.set(entry.uid, now + self._after)
             return
         candidate.entry = entry
@@ -135,7 +135,10 @@ class Reservations:
         return reservation
 
     def pass_over(self, uid: str, now: float) -> None:
-        """There is no node to reserve for the VM that was due: ask for it again after `after`, others meanwhile."""
+        """There is no node to reserve for the VM that was due: others first, and this one again after `after`.
+
+        Not ever more rarely, lest it misses the times between a node's rest and the next turn of another.
+        """
         if uid in self._eligible:
             self._eligible.discard(uid)
             self._later.set(uid, now + self._after)

@@ -173,6 +173,7 @@ def test_a_node_that_comes_back_under_its_name_does_not_rest() -> None:
 def test_every_ending_is_told_once() -> None:
     reservations = waiting(entry("a"), entry("b", created=1.0))
     reserve(reservations, "node-1", 30.0)
+    assert reservations.next_time() == 330.0
     assert not reservations.ended(300.0)
     assert reservations.ended(330.0)
     assert not reservations.ended(330.0)
