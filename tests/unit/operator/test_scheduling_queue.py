@@ -640,3 +640,9 @@ def test_something_that_happened_is_to_be_looked_at_now() -> None:
     assert queue.next_time(1.0) != 1.0
     queue.happened(Cure.CLAIM_FREED)
     assert queue.next_time(1.0) == 1.0
+
+
+def test_whoever_is_to_be_decided_is_due_now() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 7.0)
+    assert queue.next_time(7.0) == 7.0
