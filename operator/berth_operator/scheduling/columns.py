@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
 
-CodeArray = NDArray[np.int32]
+CodeArray = NDArray[np.intp]
 V = TypeVar("V", bound=Hashable)
 ABSENT = 0
 """Code of a row that has no value."""
@@ -20,12 +20,12 @@ _SLACK = 64
 
 
 class Encoded(Generic[V]):
-    """One property of all rows. `codes` is int32 per row; 0 where there is no value."""
+    """One property of all rows. `codes` is intp per row, as an index has to be; 0 where there is no value."""
 
     def __init__(self, values: Iterable[V | None] = ()) -> None:
         self._values: list[V | None] = [None]
         self._code_of: dict[V, int] = {}
-        self._rows = np.zeros(0, dtype=np.int32)
+        self._rows: CodeArray = np.zeros(0, dtype=np.intp)
         self._size = 0
         for row, value in enumerate(values):
             self.set(row, value)
@@ -55,12 +55,12 @@ class Encoded(Generic[V]):
     def where(self, holds: Callable[[V | None], bool]) -> BoolArray:
         """True in rows whose value (None: it has none) satisfies `holds`."""
         table = np.fromiter((holds(value) for value in self._values), dtype=np.bool_, count=len(self._values))
-        return table[self.codes]
+        return table.take(self.codes)
 
     def map(self, rate: Callable[[V | None], float]) -> FloatArray:
         """float64 per row: what `rate` makes of its value (None: it has none)."""
         table = np.fromiter((rate(value) for value in self._values), dtype=np.float64, count=len(self._values))
-        return table[self.codes]
+        return table.take(self.codes)
 
     def where_any(self, values: Iterable[V]) -> BoolArray:
         """True in rows that have one of these values."""
@@ -69,7 +69,13 @@ class Encoded(Generic[V]):
             code = self._code_of.get(value)
             if code is not None:
                 table[code] = True
-        return table[self.codes]
+        return table.take(self.codes)
+
+    def among(self, domains: CodeArray) -> BoolArray:
+        """True in rows whose value has one of these codes."""
+        table = np.zeros(len(self._values), dtype=np.bool_)
+        table[domains] = True
+        return table.take(self.codes)
 
     def present(self) -> BoolArray:
         """True in rows that have a value."""
@@ -86,7 +92,7 @@ class Encoded(Generic[V]):
 
     def _grow(self, size: int) -> None:
         if size > len(self._rows):
-            larger = np.zeros(max(size, 2 * len(self._rows), _SLACK), dtype=np.int32)
+            larger = np.zeros(max(size, 2 * len(self._rows), _SLACK), dtype=np.intp)
             larger[: self._size] = self.codes
             self._rows = larger
         self._size = size

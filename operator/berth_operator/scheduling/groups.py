@@ -24,6 +24,13 @@ class Group:
     namespaces: frozenset[str]
     namespace_selector: Selector | None = None
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.selector, self.namespaces, self.namespace_selector))
+
     def includes(self, member: "Member", namespace_labels: Mapping[str, Mapping[str, str]]) -> bool:
         """Whether a VM belongs to it."""
         if self.selector is None or not self.selector.matches(member.labels):
@@ -72,6 +79,13 @@ class Term:
 
     group: Group
     topology_key: str
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.group, self.topology_key))
 
 
 @dataclass(frozen=True)

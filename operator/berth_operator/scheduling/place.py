@@ -1,12 +1,15 @@
 """The decision: filters leave the feasible nodes, scores choose among them, the first name wins a tie."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 
 from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.fits import Excerpt, Fit
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
+from berth_operator.scheduling.plugins import Score
 from berth_operator.scheduling.profiles import DEFAULT_PROFILE, Profile
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
@@ -49,18 +52,17 @@ class Examination:
 
 def place(snapshot: Snapshot, request: Request, profile: Profile = DEFAULT_PROFILE) -> Placement | Rejection:
     """Choose the node for a request. Pure: the same snapshot and request give the same answer."""
-    feasible = _feasible(snapshot, request, profile)
+    fit = _fit(snapshot, request, profile)
+    feasible = _feasible(snapshot, request, profile, fit)
     if not feasible.any():
         return _reject(snapshot, request, profile)
-    total = _total(snapshot, request, profile, feasible)
-    best = np.where(feasible, total, -np.inf)
-    row = int(best.argmax())
-    rows = np.flatnonzero(best == best[row])
-    if len(rows) > 1:
-        row = int(rows[snapshot.order[rows].argmin()])
+    total = fit.score.copy()
+    _add(total, profile.following, snapshot, request, feasible)
+    np.putmask(total, ~feasible, -np.inf)
+    row = snapshot.best(total)
     return Placement(
         node=snapshot.name(row),
-        memory=int(snapshot.memory_wanted(request)[row]),
+        memory=request.memory_kvm if snapshot.accelerated[row] else request.memory_tcg,
         score=float(total[row]),
     )
 
@@ -80,14 +82,32 @@ def examine(snapshot: Snapshot, request: Request, profile: Profile = DEFAULT_PRO
     if feasible.any():
         found = {score.name: score.rate(snapshot, request, feasible) for _, score in profile.scores}
         rates |= {name: rate for name, rate in found.items() if rate is not None}
-        total = _total(snapshot, request, profile, feasible)
+        _add(total, profile.scores, snapshot, request, feasible)
     return Examination(masks, rates, feasible, total)
 
 
-def _feasible(snapshot: Snapshot, request: Request, profile: Profile) -> BoolArray:
-    feasible = snapshot.remember(
-        ("feasible", profile.name, request.requirements), lambda: _lasting(snapshot, request, profile)
-    ).copy()
+def _fit(snapshot: Snapshot, request: Request, profile: Profile) -> Fit:
+    """What all rows say to the request's size; brought up to date, not made anew."""
+
+    def judge(excerpt: Excerpt) -> tuple[BoolArray, FloatArray]:
+        rows = cast("Snapshot", excerpt)  # rowwise filters and scores ask for `Rows`, which it is
+        fits = np.ones(len(excerpt.cpu), dtype=np.bool_)
+        for each in profile.rowwise:
+            kept = each.keep(rows, request)
+            if kept is not None:
+                fits &= kept
+        score = np.zeros(len(fits), dtype=np.float64)
+        _add(score, profile.leading, rows, request, fits)
+        return fits, score
+
+    return snapshot.fit((profile, request.cpu, request.memory_kvm, request.memory_tcg), judge)
+
+
+def _feasible(snapshot: Snapshot, request: Request, profile: Profile, fit: Fit) -> BoolArray:
+    lasting = snapshot.remember(
+        ("feasible", profile, request.requirements), lambda: _lasting(snapshot, request, profile)
+    )
+    feasible = lasting & fit.fits
     for each in profile.passing:
         kept = each.keep(snapshot, request)
         if kept is not None:
@@ -104,13 +124,17 @@ def _lasting(snapshot: Snapshot, request: Request, profile: Profile) -> BoolArra
     return rows
 
 
-def _total(snapshot: Snapshot, request: Request, profile: Profile, feasible: BoolArray) -> FloatArray:
-    total = np.zeros(snapshot.rows, dtype=np.float64)
-    for weight, score in profile.scores:
+def _add(
+    total: FloatArray,
+    scores: Iterable[tuple[float, Score]],
+    snapshot: Snapshot,
+    request: Request,
+    feasible: BoolArray,
+) -> None:
+    for weight, score in scores:
         rate = score.rate(snapshot, request, feasible)
         if rate is not None:
-            total += weight * rate
-    return total
+            total += rate if weight == 1 else weight * rate
 
 
 def _reject(snapshot: Snapshot, request: Request, profile: Profile) -> Rejection:

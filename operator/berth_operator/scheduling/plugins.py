@@ -39,6 +39,8 @@ class Filter:
     """What may turn its rejection."""
     lasting: bool = False
     """It looks only at what nodes are and at `request.requirements`: its answer holds until a node changes."""
+    rowwise: bool = False
+    """It asks the `Rows` alone: its answer for a row holds until that row changes."""
     room: bool = False
     """It rejects for want of room, which comes back when others leave."""
     optional: bool = False
@@ -54,6 +56,8 @@ class Score:
     """0 to 1 in the feasible rows, anything in the others; None: nothing tells the nodes apart."""
     weight: float = 1.0
     """In a profile that does not say otherwise."""
+    rowwise: bool = False
+    """It asks the `Rows` alone: its answer for a row holds until that row changes."""
 
 
 def closest(snapshot: Snapshot, rejected: BoolArray, short: IntArray, show: Callable[[int], str]) -> str:
@@ -78,9 +82,10 @@ def greatest(raw: FloatArray | IntArray, feasible: BoolArray) -> float:
     return float(raw[feasible].max())
 
 
-def least(raw: FloatArray | IntArray, feasible: BoolArray) -> float:
-    """The smallest value in the feasible rows, of which there is at least one."""
-    return float(raw[feasible].min())
+def extremes(raw: FloatArray | IntArray, feasible: BoolArray) -> tuple[float, float]:
+    """The smallest and the largest value in the feasible rows, of which there is at least one."""
+    rated = raw[feasible]
+    return float(rated.min()), float(rated.max())
 
 
 def some(names: list[str], most: int = 3) -> str:

@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from berth_operator.scheduling.columns import ABSENT, Encoded
+from berth_operator.scheduling.columns import ABSENT, CodeArray, Encoded
 from berth_operator.scheduling.groups import Group, Intersection, Member, Term
-from berth_operator.scheduling.nodes import IntArray
+from berth_operator.scheduling.nodes import BoolArray, IntArray
 
 _MOST_GROUPS = 4096
 _DENSE = 64
@@ -55,18 +55,31 @@ class Tally:
             self._dense = array
         return array
 
-    def per_domain(self, topology: Encoded[str]) -> IntArray:
-        """int64 per code of a label's column: the sum over the nodes with that value. 0 for nodes without one."""
+    def per_domain(self, topology: Encoded[str], eligible: BoolArray | None = None) -> IntArray:
+        """int64 per code of a label's column: the sum over (eligible) nodes with that value, 0 for those without one.
+
+        A snapshot's row count is the length of both.
+        """
         codes = topology.codes
         if len(self._rows) <= _DENSE:
             sums = np.zeros(topology.width, dtype=np.int64)
             if self._rows:
-                np.add.at(sums, codes[self._indices()], self._amounts())
+                rows, amounts = self._indices(), self._amounts()
+                np.add.at(sums, codes[rows], amounts if eligible is None else amounts * eligible[rows])
         else:
             weights = self.per_row(len(codes))
+            weights = weights if eligible is None else weights * eligible
             sums = np.bincount(codes, weights=weights, minlength=topology.width).astype(np.int64)
         sums[ABSENT] = 0
         return sums
+
+    def domains(self, topology: Encoded[str]) -> CodeArray:
+        """Codes of a label's column on whose nodes there are any; some of them more than once."""
+        if len(self._rows) <= _DENSE:
+            codes = topology.codes[self._indices()]
+        else:
+            codes = topology.codes[self.per_row(len(topology.codes)) != 0]
+        return np.asarray(codes[codes != ABSENT])
 
     def _indices(self) -> IntArray:
         return np.fromiter(self._rows.keys(), dtype=np.int64, count=len(self._rows))

@@ -7,6 +7,7 @@ overfilled or a VM from failing there.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -25,9 +26,9 @@ class ProfileError(ValueError):
     """A profile cannot be used as it is written."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
-    """What decides: filters in the order of their reasons, and scores with their weights."""
+    """What decides: filters in the order of their reasons, and scores with their weights. None equals another."""
 
     name: str
     filters: tuple[Filter, ...]
@@ -39,9 +40,24 @@ class Profile:
         return tuple(each for each in self.filters if each.lasting)
 
     @cached_property
+    def rowwise(self) -> tuple[Filter, ...]:
+        """Filters whose answers for a row hold until that row changes."""
+        return tuple(each for each in self.filters if each.rowwise)
+
+    @cached_property
     def passing(self) -> tuple[Filter, ...]:
         """Filters that have to be asked for each decision."""
-        return tuple(each for each in self.filters if not each.lasting)
+        return tuple(each for each in self.filters if not each.lasting and not each.rowwise)
+
+    @cached_property
+    def leading(self) -> tuple[tuple[float, Score], ...]:
+        """The scores up to the first that is not rowwise: their sum for a row holds until that row changes."""
+        return tuple(takewhile(lambda weighed: weighed[1].rowwise, self.scores))
+
+    @cached_property
+    def following(self) -> tuple[tuple[float, Score], ...]:
+        """The other scores."""
+        return self.scores[len(self.leading) :]
 
 
 Weight = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]

@@ -86,7 +86,10 @@ class Selector:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether all requirements hold."""
-        return all(requirement.holds(labels.get(requirement.key)) for requirement in self.requirements)
+        for requirement in self.requirements:  # noqa: SIM110 - asked of every VM that a group could concern
+            if not requirement.holds(labels.get(requirement.key)):
+                return False
+        return True
 
     def anchors(self) -> tuple[tuple[str, str], ...] | None:
         """Label pairs of which one must be there; None where no requirement says so: an index's key."""

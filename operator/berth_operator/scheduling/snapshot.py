@@ -13,23 +13,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from berth_operator.scheduling.columns import Encoded
+from berth_operator.scheduling.fits import Excerpt, Fit, Journal
 from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.nodes import BoolArray, FloatArray, IntArray, NodeFacts, Taint
+from berth_operator.scheduling.pools import NO_POOL, Pool
 from berth_operator.scheduling.populations import Populations
 from berth_operator.scheduling.requests import Claimant, Request
 
-_MOST_LABELS, _MOST_ANSWERS = 256, 256
+_MOST_LABELS, _MOST_ANSWERS, _MOST_FITS = 256, 256, 64
+_UNKNOWN = object()
 T = TypeVar("T")
-
-
-@dataclass
-class Pool:
-    """A storage pool: bytes per row. `capacity` is -1 where the node has not got it."""
-
-    capacity: IntArray
-    held: IntArray
-    held_in_all: int = 0
-    """On any node, gone ones too: what counts where the pool is shared."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +52,13 @@ class Snapshot:
         self._free_rows: list[int] = []
         self._numbers: dict[str, np.ndarray[Any, Any]] = {}
         self._labels: OrderedDict[str, Encoded[str]] = OrderedDict()
-        self._memo: OrderedDict[Hashable, Any] = OrderedDict()
+        self._memo: dict[Hashable, Any] = {}
+        self._fits: dict[Hashable, Fit] = {}
+        self._journal = Journal()
         self._order: IntArray | None = None
-        self._shares: tuple[Request | None, int, tuple[FloatArray, FloatArray]] | None = None
+        self._in_order = False
+        self.troubled = 0
+        """Nodes with failures, and nodes with migrations: mostly none."""
         self.taints: Encoded[tuple[Taint, ...]] = Encoded()
         self.cpu_models: Encoded[frozenset[str]] = Encoded()
         self.cpu_features: Encoded[frozenset[str]] = Encoded()
@@ -117,9 +114,18 @@ class Snapshot:
         """int64 per row: the rank of its node by name."""
         if self._order is None:
             self._order = np.zeros(self.rows, dtype=np.int64)
-            for rank, name in enumerate(self.names):
-                self._order[self.index[name]] = rank
+            rows = [self.index[name] for name in self.names]
+            self._order[rows] = np.arange(len(rows))
+            self._in_order = rows == sorted(rows)
         return self._order
+
+    def best(self, score: FloatArray) -> int:
+        """The row with the highest score; of equals the one whose node's name is first."""
+        row, order = int(score.argmax()), self.order
+        if self._in_order:
+            return row
+        rows = np.flatnonzero(score == score[row])
+        return int(rows[order[rows].argmin()])
 
     def name(self, row: int) -> str:
         """The node of a row."""
@@ -139,19 +145,19 @@ class Snapshot:
             column = self._labels[key] = Encoded(facts.labels.get(key) if facts else None for facts in self.facts)
             if len(self._labels) > _MOST_LABELS:
                 self._labels.popitem(last=False)
+                self._memo.clear()  # answers may be in the codes of the column that went
         else:
             self._labels.move_to_end(key)
         return column
 
     def remember(self, question: Hashable, answer: Callable[[], T]) -> T:
         """The answer to a question about what the nodes *are*; asked anew only after that has changed."""
-        if question in self._memo:
-            self._memo.move_to_end(question)
-            return self._memo[question]  # type: ignore[no-any-return]
-        found = self._memo[question] = answer()
-        if len(self._memo) > _MOST_ANSWERS:
-            self._memo.popitem(last=False)
-        return found
+        found = self._memo.get(question, _UNKNOWN)
+        if found is _UNKNOWN:
+            found = self._memo[question] = answer()
+            if len(self._memo) > _MOST_ANSWERS:
+                del self._memo[next(iter(self._memo))]
+        return found  # type: ignore[no-any-return]
 
     def memory_wanted(self, request: Request) -> IntArray:
         """Bytes that a request takes on each node: the guest's, and QEMU's overhead under the node's accelerator."""
@@ -162,23 +168,48 @@ class Snapshot:
 
     def shares_left(self, request: Request) -> tuple[FloatArray, FloatArray]:
         """Per node, which share of its CPU and of its memory is left after the request. float64; at most 1."""
-        known = self._shares
-        if known is None or known[0] is not request or known[1] != self.changes:
-            cpu = (self.free_cpu - request.cpu) / np.maximum(self.cpu, 1)
-            memory = (self.free_memory - self.memory_wanted(request)) / np.maximum(self.memory, 1)
-            known = self._shares = (request, self.changes, (cpu, memory))
-        return known[2]
+        return self.excerpt(slice(None)).shares_left(request)
+
+    def excerpt(self, rows: slice | list[int]) -> Excerpt:
+        """The amounts of some rows."""
+        return Excerpt(
+            cpu=self.cpu[rows],
+            memory=self.memory[rows],
+            accelerated=self.accelerated[rows],
+            free_cpu=self.free_cpu[rows],
+            free_memory=self.free_memory[rows],
+            free_slots=self.free_slots[rows],
+        )
+
+    def fit(self, size: Hashable, judge: Callable[[Excerpt], tuple[BoolArray, FloatArray]]) -> Fit:
+        """What all rows say to a size, by a judge that is asked again only about rows that have changed."""
+        known = self._fits.get(size)
+        changed = self._journal.since(known.mark) if known is not None and len(known.fits) == self.rows else None
+        if known is None or changed is None or 2 * len(changed) > self.rows:
+            known = self._fits[size] = Fit(*judge(self.excerpt(slice(None))), self._journal.mark)
+            if len(self._fits) > _MOST_FITS:
+                del self._fits[next(iter(self._fits))]
+        elif changed:
+            known.fits[changed], known.score[changed] = judge(self.excerpt(changed))
+            known.mark = self._journal.mark
+        return known
 
     def free_storage(self, pool: str) -> IntArray:
-        """Bytes of the pool that may still be claimed, per node; -1 where there is no such pool.
+        """Bytes of the pool that may still be claimed, per node; NO_POOL where there is no such pool.
 
-        A shared pool is one store: what is held through any node is held for all.
+        A shared pool is one store: what is held through any node is held for all. Not to be written to.
         """
         column = self.pools.get(pool)
         if column is None:
-            return np.full(self.rows, -1, dtype=np.int64)
-        held = column.held_in_all if pool in self.shared_pools else column.held
-        return np.where(column.capacity < 0, -1, column.capacity - held)
+            return np.full(self.rows, NO_POOL, dtype=np.int64)
+        return column.free_of_shared() if pool in self.shared_pools else column.free
+
+    def has_storage(self, pool: str, wanted: int) -> BoolArray:
+        """Nodes with so many bytes of the pool left to claim."""
+        column = self.pools.get(pool)
+        if column is None:
+            return np.zeros(self.rows, dtype=np.bool_)
+        return column.has(wanted, shared=pool in self.shared_pools)
 
     def share_pools(self, names: Iterable[str]) -> None:
         """Which pools are one store for all nodes."""
@@ -209,12 +240,14 @@ class Snapshot:
         for key in self._held.get(name, {}):
             self.populations.leave(key)
         self.facts[row] = None
+        self.troubled -= bool(self.failures[row]) + bool(self.migrations[row])
         gone = NodeFacts(name, slots=0)
         self._set_nature(row, gone)
         for column in self._numbers.values():
             column[row] = 0
         for pool in self.pools.values():
-            pool.capacity[row], pool.held[row] = -1, 0
+            pool.clear(row)
+        self._journal.note(row)
         self._free_rows.append(row)
         self._order = None
         self._memo.clear()
@@ -262,15 +295,16 @@ class Snapshot:
     def give_back(self, holding: Holding) -> None:
         """A claim counts no longer."""
         held = self._held.get(holding.node, {})
-        if held.pop(holding.key, None) is None:
+        taken = held.pop(holding.key, None)
+        if taken is None:
             return
         if not held:
             del self._held[holding.node]
-        for name, size in holding.pools.items():
+        for name, size in taken.pools.items():
             self._pool(name).held_in_all -= size
         row = self.index.get(holding.node)
         if row is not None:
-            self._add(row, holding, -1)
+            self._add(row, taken, -1)
             self.populations.leave(holding.key)
         self._changed()
 
@@ -286,11 +320,13 @@ class Snapshot:
         self.free_memory[row] -= sign * holding.memory
         self.free_slots[row] -= sign
         for name, size in holding.pools.items():
-            self._pool(name).held[row] += sign * size
+            self._pool(name).hold(row, sign * size)
+        self._journal.note(row)
 
     def _set_count(self, column: IntArray, name: str, count: int) -> None:
         row = self.index.get(name)
         if row is not None and int(column[row]) != count:
+            self.troubled += bool(count) - bool(column[row])
             column[row] = count
             self._changed()
 
@@ -302,8 +338,7 @@ class Snapshot:
             self.facts.append(None)
             self._slice()
             for pool in self.pools.values():
-                pool.capacity = np.append(pool.capacity, np.int64(-1))
-                pool.held = np.append(pool.held, np.int64(0))
+                pool.add_row()
         self.index[facts.name] = row
         self.live[row] = True
         self._order = None
@@ -319,7 +354,8 @@ class Snapshot:
         for name in amounts.pools:
             self._pool(name)
         for name, pool in self.pools.items():
-            pool.capacity[row] = amounts.pools.get(name, -1)
+            pool.resize(row, amounts.pools.get(name, -1))
+        self._journal.note(row)
 
     def _set_nature(self, row: int, facts: NodeFacts) -> None:
         self.schedulable[row] = facts.schedulable
@@ -339,8 +375,7 @@ class Snapshot:
     def _pool(self, name: str) -> Pool:
         pool = self.pools.get(name)
         if pool is None:
-            rows = self.rows
-            pool = self.pools[name] = Pool(np.full(rows, -1, dtype=np.int64), np.zeros(rows, dtype=np.int64))
+            pool = self.pools[name] = Pool(self.rows)
         return pool
 
 

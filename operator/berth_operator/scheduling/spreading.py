@@ -31,16 +31,27 @@ def _keyed(snapshot: Snapshot, keys: Iterable[str]) -> BoolArray:
 
 def counted(snapshot: Snapshot, request: Request, constraints: Iterable[Spread]) -> BoolArray:
     """Rows of the nodes whose VMs count. Not to be written to."""
-    rows = keyed(snapshot, constraints)
+    keys = frozenset(constraint.topology_key for constraint in constraints)
+    return snapshot.remember(
+        ("counted", keys, request.requirements), lambda: _counted(snapshot, request, keyed(snapshot, constraints))
+    )
+
+
+def _counted(snapshot: Snapshot, request: Request, rows: BoolArray) -> BoolArray:
     chosen = selected(snapshot, request.requirements)
     return rows if chosen is None else rows & chosen
 
 
-def domain_counts(snapshot: Snapshot, constraint: Spread, eligible: BoolArray) -> tuple[IntArray, BoolArray]:
-    """Per code of the key's column: VMs of the group on eligible nodes (int64), and whether there is such a node."""
-    column = snapshot.label(constraint.topology_key)
-    codes = column.codes[eligible]
-    members = snapshot.populations.tally(constraint.group).per_row(snapshot.rows)[eligible]
-    counts = np.bincount(codes, weights=members, minlength=column.width).astype(np.int64)
-    present = np.bincount(codes, minlength=column.width) > 0
-    return counts, present
+def domain_counts(snapshot: Snapshot, constraint: Spread, eligible: BoolArray) -> IntArray:
+    """Per code of the key's column: VMs of the group on eligible nodes. int64."""
+    tally = snapshot.populations.tally(constraint.group)
+    return tally.per_domain(snapshot.label(constraint.topology_key), eligible)
+
+
+def domains(snapshot: Snapshot, request: Request, constraint: Spread, constraints: Iterable[Spread]) -> IntArray:
+    """Codes of the key's column that an eligible node has. Not to be written to."""
+    keys = frozenset(each.topology_key for each in constraints)
+    return snapshot.remember(
+        ("domains", constraint.topology_key, keys, request.requirements),
+        lambda: np.unique(snapshot.label(constraint.topology_key).codes[counted(snapshot, request, constraints)]),
+    )

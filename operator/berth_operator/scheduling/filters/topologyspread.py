@@ -3,13 +3,11 @@
 Source: kube-scheduler's PodTopologySpread, with nodeAffinityPolicy Honor and nodeTaintsPolicy Ignore, its defaults.
 """
 
-import numpy as np
-
 from berth_operator.scheduling.nodes import BoolArray
 from berth_operator.scheduling.plugins import NEIGHBOURS, Filter, some
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
-from berth_operator.scheduling.spreading import counted, domain_counts, keyed
+from berth_operator.scheduling.spreading import counted, domain_counts, domains, keyed
 
 
 def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
@@ -20,11 +18,11 @@ def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     rows = keyed(snapshot, request.spread).copy()
     for constraint in request.spread:
         column = snapshot.label(constraint.topology_key)
-        counts, present = domain_counts(snapshot, constraint, eligible)
-        domains = int(np.count_nonzero(present))
-        fewest = int(counts[present].min()) if domains >= constraint.min_domains and domains else 0
+        counts = domain_counts(snapshot, constraint, eligible)
+        present = domains(snapshot, request, constraint, request.spread)
+        fewest = int(counts[present].min()) if len(present) >= constraint.min_domains else 0
         itself = constraint.group.includes(request.member, snapshot.populations.namespaces)
-        rows &= (counts + (int(itself) - fewest) <= constraint.max_skew)[column.codes]
+        rows &= (counts <= constraint.max_skew + fewest - int(itself)).take(column.codes)
     return rows
 
 

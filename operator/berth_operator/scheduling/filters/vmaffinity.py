@@ -6,7 +6,6 @@ have the key of each. The first VM of a group that wants to be near its own kind
 
 import numpy as np
 
-from berth_operator.scheduling.columns import ABSENT
 from berth_operator.scheduling.groups import Intersection
 from berth_operator.scheduling.nodes import BoolArray
 from berth_operator.scheduling.plugins import NEIGHBOURS, Filter, some
@@ -25,13 +24,13 @@ def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     alone = True
     for term in terms:
         column = snapshot.label(term.topology_key)
-        counts = tally.per_domain(column)
-        alone = alone and not counts.any()
-        rows &= (counts > 0)[column.codes]
+        domains = tally.domains(column)
+        alone = alone and not len(domains)
+        rows &= column.among(domains)
     if alone and wanted.includes(request.member, snapshot.populations.namespaces):
         rows = np.ones(snapshot.rows, dtype=np.bool_)
         for term in terms:
-            rows &= snapshot.label(term.topology_key).codes != ABSENT
+            rows &= snapshot.label(term.topology_key).present()
     return rows
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from berth_operator.scheduling.columns import CodeArray
 from berth_operator.scheduling.groups import Term
 from berth_operator.scheduling.nodes import BoolArray
 from berth_operator.scheduling.plugins import NEIGHBOURS, Filter, some
@@ -19,12 +20,16 @@ from berth_operator.scheduling.snapshot import Snapshot
 
 def keep(snapshot: Snapshot, request: Request) -> BoolArray | None:
     """Nodes in no domain with such a VM."""
-    rows: BoolArray | None = None
+    domains: dict[str, list[CodeArray]] = {}
     for term, tally in _violable(snapshot, request):
-        column = snapshot.label(term.topology_key)
-        away = (tally.per_domain(column) == 0)[column.codes]
-        rows = away if rows is None else rows & away
-    return rows
+        found = tally.domains(snapshot.label(term.topology_key))
+        if len(found):
+            domains.setdefault(term.topology_key, []).append(found)
+    rows: BoolArray | None = None
+    for key, codes in domains.items():
+        near = snapshot.label(key).among(np.concatenate(codes))
+        rows = near if rows is None else rows | near
+    return None if rows is None else ~rows
 
 
 def _violable(snapshot: Snapshot, request: Request) -> Iterator[tuple[Term, Tally]]:
@@ -44,7 +49,7 @@ def detail(snapshot: Snapshot, request: Request, rejected: BoolArray) -> str:
     repelled = dict(snapshot.populations.repelling.naming(request.member))
     for term, tally in _violable(snapshot, request):
         column = snapshot.label(term.topology_key)
-        near = (tally.per_domain(column) > 0)[column.codes]
+        near = column.among(tally.domains(column))
         if not np.any(near & rejected):
             continue
         if term in request.member.anti_affinity:

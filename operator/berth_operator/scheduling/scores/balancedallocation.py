@@ -5,16 +5,16 @@ Source: kube-scheduler's NodeResourcesBalancedAllocation, for two resources.
 
 import numpy as np
 
+from berth_operator.scheduling.fits import Rows
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
 from berth_operator.scheduling.plugins import Score
 from berth_operator.scheduling.requests import Request
-from berth_operator.scheduling.snapshot import Snapshot
 
 
-def rate(snapshot: Snapshot, request: Request, _feasible: BoolArray) -> FloatArray:
+def rate(rows: Rows, request: Request, _feasible: BoolArray) -> FloatArray:
     """1 less the difference of the shares."""
-    cpu, memory = snapshot.shares_left(request)
+    cpu, memory = rows.shares_left(request)
     return np.asarray(1 - np.abs(cpu - memory))
 
 
-SCORE = Score("BalancedAllocation", rate)
+SCORE = Score("BalancedAllocation", rate, rowwise=True)

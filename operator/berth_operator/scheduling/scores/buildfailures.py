@@ -13,6 +13,8 @@ from berth_operator.scheduling.snapshot import Snapshot
 
 def rate(snapshot: Snapshot, _request: Request, feasible: BoolArray) -> FloatArray | None:
     """1 without failures, 0 for the node with the most."""
+    if not snapshot.troubled:
+        return None
     most = greatest(snapshot.failures, feasible)
     return np.asarray(1 - snapshot.failures / most) if most else None
 

@@ -5,16 +5,16 @@ Source: kube-scheduler's NodeResourcesFit with LeastAllocated: the mean of the f
 
 import numpy as np
 
+from berth_operator.scheduling.fits import Rows
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
 from berth_operator.scheduling.plugins import Score
 from berth_operator.scheduling.requests import Request
-from berth_operator.scheduling.snapshot import Snapshot
 
 
-def rate(snapshot: Snapshot, request: Request, _feasible: BoolArray) -> FloatArray:
+def rate(rows: Rows, request: Request, _feasible: BoolArray) -> FloatArray:
     """Mean free share of CPU and memory."""
-    cpu, memory = snapshot.shares_left(request)
+    cpu, memory = rows.shares_left(request)
     return np.asarray((cpu + memory) / 2)
 
 
-SCORE = Score("LeastAllocated", rate)
+SCORE = Score("LeastAllocated", rate, rowwise=True)

@@ -5,16 +5,16 @@ Source: kube-scheduler's NodeResourcesFit with MostAllocated. Off by default: it
 
 import numpy as np
 
+from berth_operator.scheduling.fits import Rows
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
 from berth_operator.scheduling.plugins import Score
 from berth_operator.scheduling.requests import Request
-from berth_operator.scheduling.snapshot import Snapshot
 
 
-def rate(snapshot: Snapshot, request: Request, _feasible: BoolArray) -> FloatArray:
+def rate(rows: Rows, request: Request, _feasible: BoolArray) -> FloatArray:
     """Mean share of CPU and memory that is taken then."""
-    cpu, memory = snapshot.shares_left(request)
+    cpu, memory = rows.shares_left(request)
     return np.asarray(1 - (cpu + memory) / 2)
 
 
-SCORE = Score("MostAllocated", rate, weight=0.0)
+SCORE = Score("MostAllocated", rate, weight=0.0, rowwise=True)

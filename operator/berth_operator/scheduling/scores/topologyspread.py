@@ -8,7 +8,7 @@ from math import log
 import numpy as np
 
 from berth_operator.scheduling.nodes import BoolArray, FloatArray
-from berth_operator.scheduling.plugins import Score
+from berth_operator.scheduling.plugins import Score, extremes
 from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.scheduling.spreading import counted, domain_counts, keyed
@@ -26,10 +26,10 @@ def rate(snapshot: Snapshot, request: Request, feasible: BoolArray) -> FloatArra
     raw = np.zeros(snapshot.rows, dtype=np.float64)
     for constraint in request.soft_spread:
         column = snapshot.label(constraint.topology_key)
-        counts, _ = domain_counts(snapshot, constraint, eligible)
+        counts = domain_counts(snapshot, constraint, eligible)
         domains = np.count_nonzero(np.bincount(column.codes[rated]))
-        raw += (counts * log(domains + 2) + (constraint.max_skew - 1))[column.codes]
-    low, high = float(raw[rated].min()), float(raw[rated].max())
+        raw += (counts * log(domains + 2) + (constraint.max_skew - 1)).take(column.codes)
+    low, high = extremes(raw, rated)
     if not high:
         return rated.astype(np.float64)
     return np.where(having, (high + low - raw) / high, 0.0)
