@@ -7,16 +7,6 @@ from berth_operator.scheduling.lines import Verdict
 from berth_operator.scheduling.parking import Pace
 
 
-def test_a_failure_pauses_for_as_long_as_it_is_told() -> None:
-    queue = Queue()
-    queue.add(entry("a"), 0.0)
-    queue.pop(0.0)
-    queue.back_off(("default", "a"), 5.0, 1.0)
-    assert queue.next_time(1.0) == 6.0
-    assert popped(queue, 5.9) == []
-    assert popped(queue, 6.0) == ["a"]
-
-
 def test_a_newly_parked_vm_is_to_be_told_at_once_and_only_once() -> None:
     queue = Queue()
     parked(queue, entry("a"))

@@ -111,6 +111,16 @@ def test_a_vm_recreated_during_its_flight_waits_until_that_is_over() -> None:
     assert queue.pop(0.0) == entry("a", uid="2")
 
 
+def test_a_failure_pauses_for_as_long_as_it_is_told() -> None:
+    queue = Queue()
+    queue.add(entry("a"), 0.0)
+    queue.pop(0.0)
+    queue.back_off(("default", "a"), 5.0, 1.0)
+    assert queue.next_time(1.0) == 6.0
+    assert popped(queue, 5.9) == []
+    assert popped(queue, 6.0) == ["a"]
+
+
 def test_a_retry_shortens_every_wait_and_outlives_a_flight() -> None:
     queue = Queue()
     queue.add(entry("a"), 0.0)
