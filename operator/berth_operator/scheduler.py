@@ -40,6 +40,8 @@ from berth_operator.waiting import WaitingRoom
 
 _LOGGER = logging.getLogger(__name__)
 _TELLERS = 8
+_SHORTEST_REST = 0.02
+"""Seconds: something may be due that only a teller can do, and all of them are busy."""
 _BUG = "a bug; trying again later, the others go on"
 _ROOM = frozenset({Cure.CLAIM_FREED, Cure.NODE_CHANGED})
 
@@ -192,7 +194,7 @@ class Scheduler:
         now = self._clock()
         due = self.queue.next_time(now)
         try:
-            async with asyncio.timeout(None if due is None else max(0.001, due - now)):
+            async with asyncio.timeout(None if due is None else max(_SHORTEST_REST, due - now)):
                 await self._stirred.wait()
         except TimeoutError:
             self._untold.set()
@@ -354,7 +356,8 @@ class Scheduler:
         """Keep room for whoever has waited long for it, and for nobody whose time for that is over."""
         now, queue = self._clock(), self.queue
         snapshot = self._inventory.snapshot()
-        while (entry := queue.reservations.due(now, len(snapshot))) is not None:
+        entry = queue.reservations.due(now, len(snapshot))
+        if entry is not None:
             node = self._node_to_keep(entry)
             if node is None:
                 queue.reservations.pass_over(entry.uid, now)
