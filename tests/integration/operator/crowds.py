@@ -61,6 +61,12 @@ async def delete(world: World, names: Iterable[str]) -> None:
     await side_by_side(world.api.delete(kinds.VIRTUAL_MACHINE, name, "default") for name in names)
 
 
+async def close(world: World, options: HollowOptions, *, closed: bool) -> None:
+    """Let the nodes take no more VMs, or let them again."""
+    patch = [{"op": "add", "path": "/spec/schedulable", "value": not closed}]
+    await asyncio.gather(*(world.api.patch_json(kinds.HYPERVISOR, name, "", patch) for name in options.names))
+
+
 async def silence(world: World, seconds: float, within: float) -> None:
     """Wait until nobody has written anything but heartbeats for so many seconds.
 

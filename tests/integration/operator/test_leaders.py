@@ -1,6 +1,5 @@
 """Two operators, one Lease: whoever dies or freezes in the middle of a batch, no node is overfilled, no VM lost."""
 
-import asyncio
 import signal
 import subprocess
 from collections.abc import AsyncIterator
@@ -9,15 +8,13 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from tests.integration.operator.crowds import create, delete, nodes, room_of, silence, vm_body
+from tests.integration.operator.crowds import close, create, delete, nodes, room_of, silence, vm_body
 from tests.integration.operator.links import Link
 from tests.integration.operator.records import Binding, Record, recording
 from tests.integration.operator.waiting import eventually
 from tests.integration.operator.worlds import World
 
-from berth_api import kinds
 from berth_dev.hollow.nodes import HollowNodes
-from berth_dev.hollow.options import HollowOptions
 
 pytestmark = pytest.mark.integration
 LEASE = {"lease_duration": "5", "lease_renew_deadline": "4", "lease_retry": "0.3"}
@@ -189,12 +186,6 @@ async def test_a_binding_that_was_on_its_way_when_another_took_over_is_refused_w
         await record.settled(running=8, waiting=0)
         assert {record.terms[each.epoch].holder for each in record.bindings} == {"second"}
         assert (record.faults, record.late(), hollow.report.refused) == ([], [], {})
-
-
-async def close(world: World, options: HollowOptions, *, closed: bool) -> None:
-    """Let the nodes take no more VMs, or let them again."""
-    patch = [{"op": "add", "path": "/spec/schedulable", "value": not closed}]
-    await asyncio.gather(*(world.api.patch_json(kinds.HYPERVISOR, name, "", patch) for name in options.names))
 
 
 async def held_up(link: Link, requests: int) -> None:
