@@ -62,14 +62,13 @@ class Tally:
         """
         codes = topology.codes
         if len(self._rows) <= _DENSE:
-            sums = np.zeros(topology.width, dtype=np.int64)
-            if self._rows:
-                rows, amounts = self._indices(), self._amounts()
-                np.add.at(sums, codes[rows], amounts if eligible is None else amounts * eligible[rows])
+            rows = self._indices()
+            codes, amounts = codes[rows], self._amounts()
+            amounts = amounts if eligible is None else amounts * eligible[rows]
         else:
-            weights = self.per_row(len(codes))
-            weights = weights if eligible is None else weights * eligible
-            sums = np.bincount(codes, weights=weights, minlength=topology.width).astype(np.int64)
+            amounts = self.per_row(len(codes))
+            amounts = amounts if eligible is None else amounts * eligible
+        sums = np.bincount(codes, weights=amounts, minlength=topology.width).astype(np.int64)
         sums[ABSENT] = 0
         return sums
 

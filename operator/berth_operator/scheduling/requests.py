@@ -1,7 +1,8 @@
 """What a VM asks of a node, in the units of the columns. Equal requests are interchangeable: they are one *shape*."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
+from operator import attrgetter
 
 from berth_api.hardware import CPU, Memory
 from berth_api.overhead import memory_overhead
@@ -52,7 +53,10 @@ class Requirements:
 
     @cached_property
     def _hash(self) -> int:
-        return hash(tuple(getattr(self, name) for name in self.__dataclass_fields__))
+        return hash(_REQUIRED(self))
+
+
+_REQUIRED = attrgetter(*(each.name for each in fields(Requirements)))
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,15 @@ class Request:
 
     @cached_property
     def _hash(self) -> int:
-        fields = self.__dataclass_fields__.values()
-        return hash(tuple(getattr(self, each.name) for each in fields if each.compare))
+        return hash(_ASKED(self))
 
     @property
     def storage(self) -> int:
         """Bytes in all pools together."""
         return sum(size for _, size in self.pools)
+
+
+_ASKED = attrgetter(*(each.name for each in fields(Request) if each.compare))
 
 
 def storage_by_pool(spec: VirtualMachineSpec) -> dict[str, int]:

@@ -170,7 +170,7 @@ class Snapshot:
         """Per node, which share of its CPU and of its memory is left after the request. float64; at most 1."""
         return self.excerpt(slice(None)).shares_left(request)
 
-    def excerpt(self, rows: slice | list[int]) -> Excerpt:
+    def excerpt(self, rows: slice | IntArray) -> Excerpt:
         """The amounts of some rows."""
         return Excerpt(
             cpu=self.cpu[rows],
@@ -190,7 +190,8 @@ class Snapshot:
             if len(self._fits) > _MOST_FITS:
                 del self._fits[next(iter(self._fits))]
         elif changed:
-            known.fits[changed], known.score[changed] = judge(self.excerpt(changed))
+            rows = np.array(changed, dtype=np.intp)
+            known.fits[rows], known.score[rows] = judge(self.excerpt(rows))
             known.mark = self._journal.mark
         return known
 

@@ -24,11 +24,10 @@ def rate(snapshot: Snapshot, request: Request, feasible: BoolArray) -> FloatArra
             sums[key] = sums[key] + amounts if key in sums else amounts
     if not sums:
         return None
-    raw = np.zeros(snapshot.rows, dtype=np.float64)
-    for key, amounts in sums.items():
-        raw += amounts.take(snapshot.label(key).codes)
+    parts = [amounts.take(snapshot.label(key).codes) for key, amounts in sums.items()]
+    raw = sum(parts[1:], parts[0])
     low, high = extremes(raw, feasible)
-    return (raw - low) / (high - low) if high > low else None
+    return np.asarray((raw - low) / (high - low)) if high > low else None
 
 
 def _named(snapshot: Snapshot, request: Request) -> Iterator[tuple[int, str, Tally]]:
