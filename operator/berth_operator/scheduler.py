@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from berth_api.client import ApiError, Conflict, TooManyRequests
+from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
 from berth_api.virtualmachines import Phase, VirtualMachine
 from berth_api.workqueues import Backoff
 from berth_operator.cluster import Cluster
@@ -310,9 +310,9 @@ class Scheduler:
             await work
         except NotLeadingError as error:
             self._fail(entry, vm, f"{error}; another leader will see to it", logging.INFO)
-        except Conflict as conflict:
+        except (Conflict, NotFound) as changed:
             self._metrics.conflicted()
-            self._fail(entry, vm, f"{conflict}; looking again", logging.DEBUG)
+            self._fail(entry, vm, f"{changed}; looking again", logging.DEBUG)
         except ApiError as error:
             self._metrics.failed(_profile(vm))
             level = logging.WARNING if error.retryable else logging.ERROR
