@@ -192,9 +192,7 @@ def test_vms_that_keep_apart_share_no_domain() -> None:
     assert chosen(seen, request) == "b"
     assert chosen(seen, wish(member=apart(ZONE, app="db"))) == "c"
     seen.take(held("v2", "c", member=labelled(app="db")))
-    assert "3 already hold a VM that it must not be near" in why_not(
-        seen, wish(member=apart(ZONE, app="db"))
-    )
+    assert "3 already hold a VM that it must not be near" in why_not(seen, wish(member=apart(ZONE, app="db")))
 
 
 def test_anti_affinity_is_symmetric() -> None:
@@ -301,8 +299,8 @@ def test_too_few_domains_count_as_one_more_that_is_empty() -> None:
 def test_nodes_that_the_vm_does_not_select_do_not_count_for_its_spread() -> None:
     nodes = [node("a", zone="1", labels={"disk": "ssd"}), node("b", zone="2")]
     seen = snapshot(*nodes, holdings=[held("v1", "a", member=labelled(app="web"))])
-    selects = {"node_selector": (("disk", "ssd"),), "member": labelled(app="web")}
-    assert chosen(seen, wish(spread=(spread(app="web"),), **selects)) == "a"
+    request = wish(member=labelled(app="web"), node_selector=(("disk", "ssd"),), spread=(spread(app="web"),))
+    assert chosen(seen, request) == "a"
 
 
 def keep_room(seen: Any, priority: int = 0, **amounts: Any) -> None:
