@@ -91,16 +91,17 @@ class Machines:
                 return 0.0
             return await self._let_go(vm, leadership)
         if refused(vm):
-            self._note_refusal(vm)
+            self._note_refusal(vm, leadership.epoch)
         if wants_berth(vm):
             self._scheduler.want(vm)
         elif vm.spec.run_strategy == "Halted" and (vm.status.claim is None or refused(vm)):
             return await self._leave_halted(vm, leadership)
         return None
 
-    def _note_refusal(self, vm: VirtualMachine) -> None:
+    def _note_refusal(self, vm: VirtualMachine, epoch: int) -> None:
+        """Hold the refusal against the node, unless a former leader's epoch alone was reason enough for it."""
         node, claim = vm.status.node_name or "", vm.status.claim
-        if claim is None or not self._refusals.note(vm.metadata.uid, node, claim.id):
+        if claim is None or claim.epoch < epoch or not self._refusals.note(vm.metadata.uid, node, claim.id):
             return
         self._inventory.note_failure(node)
         self._metrics.refused()

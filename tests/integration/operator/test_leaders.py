@@ -4,7 +4,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -15,6 +15,7 @@ from tests.integration.operator.waiting import eventually
 from tests.integration.operator.worlds import World
 
 from berth_dev.hollow.nodes import HollowNodes
+from berth_dev.hollow.options import Faults
 
 pytestmark = pytest.mark.integration
 LEASE = {"lease_duration": "5", "lease_renew_deadline": "4", "lease_retry": "0.3"}
@@ -186,6 +187,27 @@ async def test_a_binding_that_was_on_its_way_when_another_took_over_is_refused_w
         await record.settled(running=8, waiting=0)
         assert {record.terms[each.epoch].holder for each in record.bindings} == {"second"}
         assert (record.faults, record.late(), hollow.report.refused) == ([], [], {})
+
+
+async def test_what_a_former_leader_bound_and_no_node_has_admitted_is_bound_anew_at_once(world: World) -> None:
+    """The node refuses the former leader's claims. That is not the node's fault, and there is no other one."""
+    options = nodes(1, slots=10)
+    first = world.operate(identity="first", **LEASE)
+    await world.leading(first)
+    second = world.operate(identity="second", **LEASE)
+    async with recording(world.api, room_of(options)) as record:
+        slow = replace(options, keep=True, faults=Faults(admission_delay=NEVER))
+        async with HollowNodes(world.api, slow):
+            await create(world, [vm_body(f"vm-{n}") for n in range(10)])
+            await record.until(lambda: len(record.bound) == 10, 60)
+        first.send_signal(signal.SIGTERM)
+        await world.leading(second)
+        async with HollowNodes(world.api, options) as hollow:
+            await record.settled(running=10, waiting=0, within=40)
+            assert hollow.report.refused == {"StaleEpoch": 10}
+            assert hollow.report.violations == []
+        assert [record.terms[each.epoch].holder for each in record.bindings] == ["first"] * 10 + ["second"] * 10
+        assert record.faults == []
 
 
 async def held_up(link: Link, requests: int) -> None:
