@@ -235,10 +235,7 @@ class Operation:
         return self.scheduler.levels(len(self.ledger))
 
     def _wake(self, key: Key) -> None:
-        namespace, name = key
-        vm = self.cluster.machines.get(name, namespace)
-        if vm is not None:
-            self._attend(vm)
+        self.scheduler.retry(key)
 
     def _attend(self, vm: VirtualMachine) -> None:
         if self._machines.attend(vm):

@@ -15,26 +15,26 @@ from random import Random
 from typing import Any
 
 from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
-from berth_api.virtualmachines import Phase, VirtualMachine
+from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import Backoff
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.binding import Binding, unprepared
 from berth_operator.controllers.deciding import Deciding, Decision, Wish
 from berth_operator.controllers.references import Unbindable
 from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.reserving import Reserving
+from berth_operator.controllers.telling import UNSCHEDULABLE, Note, Telling
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.metrics import Levels, Metrics
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.entries import Entry, State
-from berth_operator.scheduling.keeping import room_to_keep
 from berth_operator.scheduling.lines import Verdict
 from berth_operator.scheduling.parking import Pace
 from berth_operator.scheduling.place import Rejection
 from berth_operator.scheduling.profiles import DEFAULT
 from berth_operator.scheduling.queue import SchedulingQueue
 from berth_operator.scheduling.reservations import Reservations
-from berth_operator.scheduling.snapshot import Reservation
 from berth_operator.store import Key
 from berth_operator.waiting import WaitingRoom
 
@@ -44,15 +44,6 @@ _SHORTEST_REST = 0.02
 """Seconds: something may be due that only a teller can do, and all of them are busy."""
 _BUG = "a bug; trying again later, the others go on"
 _ROOM = frozenset({Cure.CLAIM_FREED, Cure.NODE_CHANGED})
-
-
-@dataclass(frozen=True)
-class Note:
-    """What is told of a rejection, and the filters that it comes from."""
-
-    reason: str
-    message: str
-    filters: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,8 +91,10 @@ class Scheduler:
         self._random = random or Random()  # noqa: S311 - jitter, not secrecy
         self._failures: dict[Key, int] = {}
         self._since: dict[Key, float] = {}
-        self._kept: tuple[object, ...] = ()
-        self._stirred, self._untold = asyncio.Event(), asyncio.Event()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._aside: dict[Key, Entry] = {}
+        self._stirred = asyncio.Event()
+        self._telling = Telling(binding, lambda: self.queue, self._current, clock)
         self._open = False
         self.reset()
 
@@ -109,8 +102,13 @@ class Scheduler:
         """A new term begins with an empty queue."""
         reservations = Reservations(after=self._pacing.reserve_after, hold=self._pacing.reserve_hold)
         self.queue: SchedulingQueue[Hashable, Note] = SchedulingQueue(self._pacing.pace, reservations)
+        self._reserving = Reserving(reservations, self._is_parked, self._wish_of)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         self._failures.clear()
         self._since.clear()
+        self._aside.clear()
         self._binding.reset()
 
     def open(self) -> None:
@@ -130,7 +128,10 @@ class Scheduler:
         priority = self._cluster.priority(vm.spec.priority_class_name)
         revision = (vm.metadata.generation, tuple(sorted(vm.metadata.labels.items())), vm.status.refused_claim)
         entry = Entry(vm.key, vm.metadata.uid, priority or 0, made.timestamp() if made else 0.0, revision)
-        self._waiting.leave(vm.key)
+        if self._aside.get(vm.key) == entry:
+            return
+        if vm.key in self._aside:
+            self._come_back(vm.key)
         now = self._clock()
         self._since.setdefault(vm.key, now)
         self.queue.add(entry, now)
@@ -138,11 +139,36 @@ class Scheduler:
 
     def leave(self, key: Key) -> None:
         """A VM is gone, or needs no berth any longer."""
-        self._waiting.leave(key)
+        self._come_back(key)
         self._since.pop(key, None)
         self._failures.pop(key, None)
         if key in self.queue:
             self.queue.remove(key, self._clock())
+
+    def retry(self, key: Key) -> None:
+        """Try a VM again at once: what it waits for has changed, or may have."""
+        self._come_back(key)
+        namespace, name = key
+        vm = self._cluster.machines.get(name, namespace)
+        if key in self.queue:
+            self.queue.retry(key)
+        elif vm is not None and wants_berth(vm):
+            self.want(vm)
+        self._stirred.set()
+
+    def _come_back(self, key: Key) -> None:
+        """The VM waits for nothing by name any longer, nor for a time."""
+        self._waiting.leave(key)
+        self._aside.pop(key, None)
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _retry_later(self, key: Key, delay: float) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[key] = asyncio.get_running_loop().call_later(delay, self.retry, key)
 
     def happened(self, cure: Cure) -> None:
         """Something took place that may help those who wait."""
@@ -167,11 +193,10 @@ class Scheduler:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._schedule(leadership, group), name="schedule")
             for number in range(_TELLERS):
-                group.create_task(self._tell(leadership), name=f"tell {number}")
+                group.create_task(self._telling.run(leadership), name=f"tell {number}")
 
     async def _schedule(self, leadership: Leadership, group: asyncio.TaskGroup) -> None:
         slots = asyncio.Semaphore(self._pacing.writes)
-        self._kept = ()
         while True:
             await slots.acquire()
             self._reserve()
@@ -197,27 +222,35 @@ class Scheduler:
             async with asyncio.timeout(None if due is None else max(_SHORTEST_REST, due - now)):
                 await self._stirred.wait()
         except TimeoutError:
-            self._untold.set()
+            self._telling.wake()
 
     def _attempt(self, entry: Entry, leadership: Leadership) -> Coroutine[Any, Any, None] | None:
         """Decide about a VM. What is left to do takes time, or is nothing."""
         namespace, name = entry.key
         vm = self._cluster.machines.get(name, namespace)
+        if vm is not None and self._binding.unsure(vm):
+            return self._guarded(entry, vm, self._clear_up(entry, vm))
         if vm is None or not wants_berth(vm):
             self.queue.done(entry.key, self._clock())
             return None
-        if self._binding.unsure(vm) or unprepared(vm):
+        if unprepared(vm):
             return self._guarded(entry, vm, self._prepare_and_bind(entry, vm, leadership))
         try:
             decided = self._decide(entry, vm, None, leadership.epoch)
+            work = self._follow(entry, vm, decided, leadership)
         except Exception:  # noqa: BLE001 - logged as a bug, and the others go on
             self._fail(entry, vm, _BUG, logging.ERROR, exc_info=True)
             return None
-        if decided is None:
-            return None
+        return None if work is None else self._guarded(entry, vm, work)
+
+    def _follow(
+        self, entry: Entry, vm: VirtualMachine, decided: Decision | Unbindable | None, leadership: Leadership
+    ) -> Coroutine[Any, Any, None] | None:
+        """What is to be written after a decision."""
         if isinstance(decided, Unbindable):
-            return self._guarded(entry, vm, self._set_aside(entry, decided, leadership))
-        return self._guarded(entry, vm, self._bind(entry, vm, decided, leadership))
+            self._set_aside(entry, decided)
+            return self._say_why(entry, decided, leadership)
+        return None if decided is None else self._bind(entry, vm, decided, leadership)
 
     def _decide(
         self, entry: Entry, vm: VirtualMachine, user_data: bytes | None, epoch: int
@@ -228,81 +261,93 @@ class Scheduler:
             wish = self._deciding.wish(vm)
             if self.queue.join(entry.key, wish.request, now) is not None:
                 self._metrics.unschedulable(wish.profile.name, {})
-                self._untold.set()
+                self._outlive_refusals(entry)
+                self._telling.wake()
                 return None
             decision = self._deciding.decide(vm, wish, user_data, epoch)
         except Unbindable as why:
             if not why.waits_for_room:
                 return why
             note = Note(why.reason, why.message)
+            self._waiting.wait(entry.key, why.waits_for)
             self._park(entry, (entry.key, why.reason), Verdict(_ROOM, note, room=False))
             return None
         self._metrics.decided(self._clock() - now)
         if isinstance(decision, Rejection):
-            self._reject(entry, vm, wish, decision)
+            self._reject(entry, wish, decision)
             return None
         self.queue.placed(entry.key, wish.request, now)
         return decision
 
-    def _reject(self, entry: Entry, vm: VirtualMachine, wish: Wish, rejection: Rejection) -> None:
-        note = Note("Unschedulable", rejection.message, tuple(sorted(rejection.by_filter.items())))
+    def _reject(self, entry: Entry, wish: Wish, rejection: Rejection) -> None:
+        note = Note(UNSCHEDULABLE, rejection.message, tuple(sorted(rejection.by_filter.items())))
         self._metrics.unschedulable(wish.profile.name, rejection.by_filter)
         self._park(entry, wish.request, Verdict(rejection.cured_by, note, rejection.room))
-        again = self._refusals.until_over(vm.metadata.uid)
+        self._outlive_refusals(entry)
+
+    def _outlive_refusals(self, entry: Entry) -> None:
+        """Try a parked VM again when the first node that refused it may be asked once more."""
+        again = self._refusals.until_over(entry.uid)
         if again is not None:
-            asyncio.get_running_loop().call_later(again, self._retry, entry.key)
+            self._retry_later(entry.key, again)
 
     def _park(self, entry: Entry, shape: Hashable, verdict: Verdict[Note]) -> None:
         self._failures.pop(entry.key, None)
         self.queue.park(entry.key, shape, verdict, self._clock())
-        self._untold.set()
+        self._telling.wake()
 
-    def _retry(self, key: Key) -> None:
-        self.queue.retry(key)
-        self._stirred.set()
+    async def _clear_up(self, entry: Entry, vm: VirtualMachine) -> None:
+        await self._binding.clear_up(vm)
+        self.queue.retry(entry.key)
+        self.queue.done(entry.key, self._clock())
 
     async def _prepare_and_bind(self, entry: Entry, vm: VirtualMachine, leadership: Leadership) -> None:
-        if self._binding.unsure(vm):
-            await self._binding.clear_up(vm)
-            self.queue.retry(entry.key)
-            self.queue.done(entry.key, self._clock())
-            return
+        decided: Decision | Unbindable | None
         try:
-            vm, user_data = await self._binding.prepare(vm, leadership)
+            user_data = await self._binding.prepare(vm, leadership)
         except Unbindable as why:
-            await self._set_aside(entry, why, leadership)
-            return
-        decided = self._decide(entry, vm, user_data, leadership.epoch)
-        if isinstance(decided, Unbindable):
-            await self._set_aside(entry, decided, leadership)
-        elif decided is not None:
-            await self._bind(entry, vm, decided, leadership)
+            decided = why
+        else:
+            current = self._current(entry)
+            if current is None:
+                self.queue.done(entry.key, self._clock())
+                return
+            vm, decided = current, self._decide(entry, current, user_data, leadership.epoch)
+        work = self._follow(entry, vm, decided, leadership)
+        if work is not None:
+            await work
 
     async def _bind(self, entry: Entry, vm: VirtualMachine, decision: Decision, leadership: Leadership) -> None:
-        await self._binding.write(vm, decision, leadership)
+        since = self._since.get(entry.key, self._clock())
+        try:
+            await self._binding.write(vm, decision, leadership)
+        except (Conflict, NotFound):
+            self._metrics.conflicted()
+            raise
         self._failures.pop(entry.key, None)
         self.queue.done(entry.key, self._clock())
         self.happened(Cure.CLAIM_ADDED)
-        now = self._clock()
-        self._metrics.bound(_profile(vm), now - self._since.pop(entry.key, now))
+        self._metrics.bound(_profile(vm), self._clock() - since)
 
-    async def _set_aside(self, entry: Entry, why: Unbindable, leadership: Leadership) -> None:
-        """No decision can be made before something else changes: the VM says so, and waits for it."""
+    def _set_aside(self, entry: Entry, why: Unbindable) -> None:
+        """No decision can be made before something else changes: it waits for that, and not in the queue."""
+        self._aside[entry.key] = entry
         self._waiting.wait(entry.key, why.waits_for)
-        namespace, name = entry.key
-        current = self._cluster.machines.get(name, namespace)
+        if why.polls:
+            self._retry_later(entry.key, self._pacing.poll)
+
+    async def _say_why(self, entry: Entry, why: Unbindable, leadership: Leadership) -> None:
+        current = self._current(entry)
         if current is not None:
             await self._binding.explain(current, why.reason, why.message, leadership)
         self._failures.pop(entry.key, None)
         self.queue.done(entry.key, self._clock())
-        if why.polls:
-            asyncio.get_running_loop().call_later(self._pacing.poll, self._look_again, entry.key)
 
-    def _look_again(self, key: Key) -> None:
-        namespace, name = key
+    def _current(self, entry: Entry) -> VirtualMachine | None:
+        """The VM as it is now, if it is still that one and still wants a berth."""
+        namespace, name = entry.key
         vm = self._cluster.machines.get(name, namespace)
-        if vm is not None and wants_berth(vm):
-            self.want(vm)
+        return vm if vm is not None and vm.metadata.uid == entry.uid and wants_berth(vm) else None
 
     async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Coroutine[Any, Any, None]) -> None:
         """Whatever fails is tried again after a pause; the others go on."""
@@ -310,8 +355,12 @@ class Scheduler:
             await work
         except NotLeadingError as error:
             self._fail(entry, vm, f"{error}; another leader will see to it", logging.INFO)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._fail(entry, vm, "what it waited for was cancelled; trying again later", logging.WARNING)
         except (Conflict, NotFound) as changed:
-            self._metrics.conflicted()
             self._fail(entry, vm, f"{changed}; looking again", logging.DEBUG)
         except ApiError as error:
             self._metrics.failed(_profile(vm))
@@ -325,73 +374,25 @@ class Scheduler:
         self, entry: Entry, vm: VirtualMachine, why: str, level: int, *, at_least: float = 0.0, exc_info: bool = False
     ) -> None:
         _LOGGER.log(level, "%s: %s", "/".join(vm.key), why, exc_info=exc_info)
+        self._aside.pop(entry.key, None)
         failures = self._failures[entry.key] = self._failures.get(entry.key, 0) + 1
         pause = max(at_least, self._pacing.backoff.pause(failures, self._random))
         if self.queue.state(entry.key) is State.IN_FLIGHT:
             self.queue.back_off(entry.key, pause, self._clock())
+        if entry.key not in self.queue:
+            del self._failures[entry.key]
+            if self._binding.unsure(vm):
+                self.queue.add(entry, self._clock())  # nobody else would find out whether it was written
         self._stirred.set()
 
-    async def _tell(self, leadership: Leadership) -> None:
-        """Write on parked VMs why they wait."""
-        while True:
-            told = self.queue.untold(self._clock(), 1)
-            if not told:
-                self._untold.clear()
-                await self._untold.wait()
-                continue
-            [(entry, note)] = told
-            namespace, name = entry.key
-            vm = self._cluster.machines.get(name, namespace)
-            if vm is None or not wants_berth(vm):
-                continue
-            try:
-                await self._binding.explain(vm, note.reason, note.message, leadership, _phase(note))
-            except Conflict:
-                self.queue.tell_again(entry.key)
-            except (ApiError, NotLeadingError) as error:
-                _LOGGER.warning("%s: could not be told why it waits: %s", "/".join(entry.key), error)
-                self.queue.tell_again(entry.key)
-
     def _reserve(self) -> None:
-        """Keep room for whoever has waited long for it, and for nobody whose time for that is over."""
-        now, queue = self._clock(), self.queue
-        snapshot = self._inventory.snapshot()
-        entry = queue.reservations.due(now, len(snapshot))
-        if entry is not None:
-            node = self._node_to_keep(entry)
-            if node is None:
-                queue.reservations.pass_over(entry.uid, now)
-            else:
-                queue.reservations.reserve(entry.uid, node, now)
-                _LOGGER.info("room on node %s is kept for %s", node, "/".join(entry.key))
-        active = queue.reservations.active(now)
-        held = tuple((node, each.entry) for node, each in active.items())
-        if held == self._kept and snapshot.reservations.keys() <= snapshot.index.keys():
-            return
-        self._kept = held
-        kept: dict[str, Reservation] = {}
-        for node, each in list(active.items()):
-            if node not in snapshot.index:
-                queue.reservations.node_gone(node, now)
-                continue
-            wish = self._wish_of(each.entry)
-            if wish is not None:
-                request = wish.request
-                memory = int(snapshot.memory_wanted(request)[snapshot.index[node]])
-                kept[node] = Reservation(request.claimant, request.cpu, memory, dict(request.pools))
-        snapshot.reserve(kept)
+        try:
+            self._reserving.update(self._inventory.snapshot(), self._clock())
+        except Exception:
+            _LOGGER.exception("a bug in keeping room for VMs that wait; the others go on")
 
-    def _node_to_keep(self, entry: Entry) -> str | None:
-        wish = self._wish_of(entry)
-        if wish is None:
-            return None
-        now = self._clock()
-        return room_to_keep(
-            self._inventory.snapshot(),
-            wish.request,
-            lambda node: self.queue.reservations.available(node, now),
-            wish.profile,
-        )
+    def _is_parked(self, entry: Entry) -> bool:
+        return self.queue.state(entry.key) is State.PARKED
 
     def _wish_of(self, entry: Entry) -> Wish | None:
         namespace, name = entry.key
@@ -402,10 +403,6 @@ class Scheduler:
             return self._deciding.wish(vm)
         except Unbindable:
             return None
-
-
-def _phase(note: Note) -> Phase:
-    return "Unschedulable" if note.reason == "Unschedulable" else "Pending"
 
 
 def _profile(vm: VirtualMachine) -> str:

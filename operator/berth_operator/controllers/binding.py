@@ -77,8 +77,8 @@ class Binding:
             self._unsure.discard(uid)
             self._settle(uid)
 
-    async def prepare(self, vm: VirtualMachine, leadership: Leadership) -> tuple[VirtualMachine, bytes | None]:
-        """Read what the VM's Secret says, and set the finalizer where nobody did.
+    async def prepare(self, vm: VirtualMachine, leadership: Leadership) -> bytes | None:
+        """Read what the VM's Secret says, and set the finalizer where nobody did. The VM may have changed after it.
 
         Raises:
             Unbindable: the Secret is not there.
@@ -88,10 +88,8 @@ class Binding:
         user_data = await read_user_data(self._api, vm)
         if FINALIZER not in vm.metadata.finalizers:
             leadership.check()
-            body = await finalizers.add(self._api, vm)
-            self._cluster.machines.upsert(body)
-            vm = VirtualMachine.from_api(body)
-        return vm, user_data
+            self._cluster.machines.upsert(await finalizers.add(self._api, vm))
+        return user_data
 
     async def write(self, vm: VirtualMachine, decision: Decision, leadership: Leadership) -> None:
         """Bind.
@@ -106,13 +104,13 @@ class Binding:
             leadership.check()
             written = await apply_status(self._api, vm, body)
         except (Unavailable, DeadlineExceeded):
-            self._unsure.add(uid)
+            self._doubt(vm)
             raise
         except (ApiError, NotLeadingError):
             self._settle(uid)
             raise
         except BaseException:
-            self._unsure.add(uid)
+            self._doubt(vm)
             raise
         self._cluster.machines.upsert(written)
         self._ledger.settle(uid)
@@ -134,6 +132,14 @@ class Binding:
         leadership.check()
         self._cluster.machines.upsert(await apply_status(self._api, vm, body))
         self._events.tell(vm, "Warning", "FailedScheduling", f"{reason}: {message}")
+
+    def _doubt(self, vm: VirtualMachine) -> None:
+        """Nobody knows whether the binding was written; of a VM that is gone it does not matter."""
+        current = self._cluster.machines.get(vm.metadata.name, vm.metadata.namespace)
+        if current is not None and current.metadata.uid == vm.metadata.uid:
+            self._unsure.add(vm.metadata.uid)
+        else:
+            self._settle(vm.metadata.uid)
 
     def _settle(self, uid: str) -> None:
         if self._ledger.settle(uid):

@@ -5,9 +5,10 @@ A VM that is bound again keeps what its previous claim had, unless another VM ho
 
 from collections.abc import Iterator, Mapping
 
+from berth_api import kinds
 from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
-from berth_operator.controllers.references import Unbindable
+from berth_operator.controllers.references import Reference, Unbindable
 from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Taken, choose, plain
 from berth_operator.scheduling.holdings import Address
 from berth_operator.scheduling.ledger import Ledger
@@ -80,7 +81,12 @@ class Interfaces:
         try:
             addresses = choose(subnets, nic.ip_addresses, taken, name)
         except AddressError as error:
-            raise Unbindable(error.reason, str(error), waits_for_room=isinstance(error, ExhaustedError)) from error
+            raise Unbindable(
+                error.reason,
+                str(error),
+                waits_for=(Reference(kinds.VIRTUAL_NETWORK, name),),
+                waits_for_room=isinstance(error, ExhaustedError),
+            ) from error
         for text in addresses:
             self._check_free(vm, nic, name, plain(text), own)
         return addresses

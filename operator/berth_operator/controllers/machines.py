@@ -64,7 +64,7 @@ class Machines:
 
     def attend(self, vm: VirtualMachine) -> bool:
         """Do at once what takes no time; True if there is more to `reconcile`."""
-        if needs_attention(vm):
+        if needs_attention(vm) or (self._binding.unsure(vm) and not wants_berth(vm)):
             if vm.metadata.deletion_timestamp is not None:
                 self._scheduler.leave(vm.key)
             return True
@@ -85,10 +85,10 @@ class Machines:
         vm = self._cluster.machines.get(name, namespace)
         if vm is None:
             return None
+        if self._binding.unsure(vm) and not wants_berth(vm):
+            await self._binding.clear_up(vm)
+            return 0.0
         if vm.metadata.deletion_timestamp is not None:
-            if self._binding.unsure(vm):
-                await self._binding.clear_up(vm)
-                return 0.0
             return await self._let_go(vm, leadership)
         if refused(vm):
             self._note_refusal(vm, leadership.epoch)

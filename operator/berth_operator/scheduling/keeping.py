@@ -35,7 +35,6 @@ def room_to_keep(
             return None
         rows &= column.capacity >= size
         short = np.maximum(short, (size - snapshot.free_storage(pool)) / np.maximum(column.capacity, 1))
-    chosen = [int(row) for row in np.flatnonzero(rows) if available(snapshot.name(int(row)))]
-    if not chosen:
-        return None
-    return snapshot.name(min(chosen, key=lambda row: (float(short[row]), int(snapshot.order[row]))))
+    best = np.flatnonzero(rows)
+    names = map(snapshot.name, best[np.lexsort((snapshot.order[best], short[best]))].tolist())
+    return next(filter(available, names), None)

@@ -81,7 +81,7 @@ class Selector:
     def of(cls, selector: LabelSelector) -> "Selector":
         """The compiled form of an API object's selector."""
         equal = [Requirement(key, "In", (value,)) for key, value in selector.match_labels.items()]
-        rest = [Requirement(e.key, e.operator, tuple(sorted(e.values))) for e in selector.match_expressions]
+        rest = [Requirement(e.key, e.operator, tuple(sorted(set(e.values)))) for e in selector.match_expressions]
         return cls(tuple(sorted([*equal, *rest], key=lambda r: (r.key, r.operator, r.values))))
 
     def matches(self, labels: Mapping[str, str]) -> bool:

@@ -5,7 +5,7 @@ by design: what happens between two awaits is one moment. A node keeps its row w
 given to the next that comes, so nothing but `order` (the rank by name, for ties) ever moves.
 """
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from berth_operator.scheduling.pools import NO_POOL, Pool
 from berth_operator.scheduling.populations import Populations
 from berth_operator.scheduling.requests import Claimant, Request
 
-_MOST_LABELS, _MOST_ANSWERS, _MOST_FITS = 256, 256, 64
+_MOST_ANSWERS, _MOST_FITS = 256, 64
 _UNKNOWN = object()
 T = TypeVar("T")
 
@@ -51,7 +51,9 @@ class Snapshot:
         self._held: dict[str, dict[Hashable, Holding]] = {}
         self._free_rows: list[int] = []
         self._numbers: dict[str, np.ndarray[Any, Any]] = {}
-        self._labels: OrderedDict[str, Encoded[str]] = OrderedDict()
+        self._labels: dict[str, Encoded[str]] = {}
+        self._label_keys: Counter[str] = Counter()
+        self._unlabelled: Encoded[str] = Encoded()
         self._memo: dict[Hashable, Any] = {}
         self._fits: dict[Hashable, Fit] = {}
         self._journal = Journal()
@@ -139,15 +141,15 @@ class Snapshot:
         return rows
 
     def label(self, key: str) -> Encoded[str]:
-        """The column of a label of the nodes."""
+        """The column of a label of the nodes.
+
+        There is one for each key that some node has; all others, which users make up as they like, share an empty one.
+        """
+        if key not in self._label_keys:
+            return self._unlabelled
         column = self._labels.get(key)
         if column is None:
             column = self._labels[key] = Encoded(facts.labels.get(key) if facts else None for facts in self.facts)
-            if len(self._labels) > _MOST_LABELS:
-                self._labels.popitem(last=False)
-                self._memo.clear()  # answers may be in the codes of the column that went
-        else:
-            self._labels.move_to_end(key)
         return column
 
     def remember(self, question: Hashable, answer: Callable[[], T]) -> T:
@@ -227,6 +229,7 @@ class Snapshot:
         self._set_amounts(row, facts)
         if before is None or _nature(before) != _nature(facts):
             self._set_nature(row, facts)
+            self._relabel(row, before.labels if before is not None else {}, facts.labels)
             self._memo.clear()
         if before is None:
             for key, holding in self._held.get(facts.name, {}).items():
@@ -240,7 +243,8 @@ class Snapshot:
             return
         for key in self._held.get(name, {}):
             self.populations.leave(key)
-        self.facts[row] = None
+        before, self.facts[row] = self.facts[row], None
+        self._relabel(row, before.labels if before is not None else {}, {})
         self.troubled -= bool(self.failures[row]) + bool(self.migrations[row])
         gone = NodeFacts(name, slots=0)
         self._set_nature(row, gone)
@@ -370,8 +374,18 @@ class Snapshot:
         self.firmware.set(row, facts.firmware)
         self.failing_networks.set(row, frozenset(facts.failing_networks))
         self.images.set(row, facts.images)
+
+    def _relabel(self, row: int, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        """A node's labels change; nobody has a column of a key that no node has."""
+        self._label_keys.update(after.keys() - before.keys())
+        for key in before.keys() - after.keys():
+            self._label_keys[key] -= 1
+            if not self._label_keys[key]:
+                del self._label_keys[key]
+                self._labels.pop(key, None)
         for key, column in self._labels.items():
-            column.set(row, facts.labels.get(key))
+            column.set(row, after.get(key))
+        self._unlabelled.set(row, None)
 
     def _pool(self, name: str) -> Pool:
         pool = self.pools.get(name)

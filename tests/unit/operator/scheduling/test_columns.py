@@ -47,18 +47,16 @@ def test_a_column_may_start_with_values() -> None:
     assert [column.value(row) for row in range(4)] == ["a", None, "b", "a"]
 
 
-def test_columns_of_forgotten_labels_are_made_again() -> None:
-    """More labels are asked for than are kept; what was answered in the codes of an old column is forgotten, too."""
+def test_users_may_ask_for_any_label_and_nothing_grows() -> None:
     seen = snapshot(node("a", labels={"k": "1"}), node("b", labels={"k": "2"}))
-    seen.remove("a")
-    seen.upsert(node("a", labels={"k": "3"}))
-    before = seen.label("k").codes.copy()
-    assert seen.remember("answer", lambda: before) is before
-    for number in range(300):
-        seen.label(f"key-{number}")
-    codes = seen.label("k").codes
-    assert seen.remember("answer", lambda: codes) is codes
-    assert [seen.label("k").value(seen.index[name]) for name in ("a", "b")] == ["3", "2"]
+    for number in range(1000):
+        assert seen.label(f"made-up-{number}").codes.tolist() == [ABSENT, ABSENT]
+    seen.upsert(node("c", labels={"made-up-7": "x"}))
+    assert seen.label("made-up-7").present().tolist() == [False, False, True]
+    seen.upsert(node("c"))
+    assert seen.label("made-up-7").codes.tolist() == [ABSENT] * 3
+    assert [seen.label("k").value(row) for row in range(3)] == ["1", "2", None]
+    assert len(seen._labels) <= 256
 
 
 def test_answers_about_nodes_are_asked_for_again_when_one_changes() -> None:

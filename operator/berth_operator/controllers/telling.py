@@ -1,0 +1,74 @@
+"""Saying on parked VMs why they wait, beside the work and never before it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from berth_api.client import ApiError, Conflict
+from berth_api.virtualmachines import Phase, VirtualMachine
+from berth_operator.controllers.binding import Binding
+from berth_operator.leases import Leadership, NotLeadingError
+from berth_operator.scheduling.entries import Entry
+from berth_operator.scheduling.queue import SchedulingQueue
+
+_LOGGER = logging.getLogger(__name__)
+UNSCHEDULABLE = "Unschedulable"
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is told of a rejection, and the filters that it comes from, with the nodes that each turned down."""
+
+    reason: str
+    message: str
+    filters: tuple[tuple[str, int], ...] = ()
+
+
+class Telling:
+    """Tells one VM after the other; several of `run` may run at a time.
+
+    Args:
+        queue: The queue of the present term.
+        current: The VM as it is now, if it still wants a berth.
+    """
+
+    def __init__(
+        self,
+        binding: Binding,
+        queue: Callable[[], SchedulingQueue[Hashable, Note]],
+        current: Callable[[Entry], VirtualMachine | None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._binding, self._queue, self._current, self._clock = binding, queue, current, clock
+        self._due = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to tell."""
+        self._due.set()
+
+    async def run(self, leadership: Leadership) -> None:
+        """Tell until cancelled."""
+        while True:
+            told = self._queue().untold(self._clock(), 1)
+            if not told:
+                self._due.clear()
+                await self._due.wait()
+            for entry, note in told:
+                await self._tell(entry, note, leadership)
+
+    async def _tell(self, entry: Entry, note: Note, leadership: Leadership) -> None:
+        vm = self._current(entry)
+        if vm is None:
+            return
+        phase: Phase = "Unschedulable" if note.reason == UNSCHEDULABLE else "Pending"
+        try:
+            await self._binding.explain(vm, note.reason, note.message, leadership, phase)
+        except Conflict:
+            self._queue().tell_again(entry.key)
+        except (ApiError, NotLeadingError) as error:
+            _LOGGER.warning("%s: could not be told why it waits: %s", "/".join(entry.key), error)
+            self._queue().tell_again(entry.key)
+        except Exception:
+            _LOGGER.exception("%s: a bug in telling why it waits; trying again later", "/".join(entry.key))
+            self._queue().tell_again(entry.key)
