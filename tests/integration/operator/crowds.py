@@ -51,6 +51,12 @@ def group(app: str, topology_key: str) -> dict[str, Any]:
     return {"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": topology_key}
 
 
+def apart(app: str) -> dict[str, Any]:
+    """What a VM of a group says that wants no other of it on its node: its labels and its affinity."""
+    affinity = {"vmAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [group(app, HOSTNAME)]}}
+    return {"labels": {"app": app}, "affinity": affinity}
+
+
 async def create(world: World, bodies: Iterable[dict[str, Any]]) -> None:
     """Make these VMs, side by side."""
     await side_by_side(world.api.create(kinds.VIRTUAL_MACHINE, body, "default") for body in bodies)

@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 from tests.integration.operator.crowds import (
     CALM,
-    HOSTNAME,
     ZONE,
+    apart,
     create,
     delete,
     group,
@@ -33,13 +33,12 @@ def zones_of(options: HollowOptions) -> dict[str, str]:
 
 async def test_of_200_vms_that_keep_apart_as_many_run_as_there_are_nodes(world: World) -> None:
     options = nodes(20, slots=250)
-    apart = {"vmAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [group("db", HOSTNAME)]}}
     async with (
         HollowNodes(world.api, options) as hollow,
         recording(world.api, room_of(options)) as record,
         world.operator(retell="0.5", **CALM),
     ):
-        await create(world, [vm_body(f"vm-{n:03}", labels={"app": "db"}, affinity=apart) for n in range(200)])
+        await create(world, [vm_body(f"vm-{n:03}", **apart("db")) for n in range(200)])
         await record.settled(running=20, waiting=180)
         first = record.running
         assert set(first.values()) == set(options.names)

@@ -180,12 +180,13 @@ class World:
         """Wait until the operator has taken over."""
 
         async def probe() -> bool:
-            return "took over" in self.log(process)
+            return process.poll() is not None or "took over" in self.log(process)
 
         try:
             await eventually(probe, within)
         except AssertionError:
             pytest.fail(self.log(process))
+        assert process.poll() is None, self.log(process)
 
     def kill_all(self) -> None:
         for process in self.operators:
