@@ -164,14 +164,21 @@ def gentle_node(dice: Dice, name: str) -> NodeFacts:
     )
 
 
-def member(dice: Dice, kinds: frozenset[str]) -> Member:
-    """A VM with labels and, now and then, terms of its own."""
+def member(dice: Dice, kinds: frozenset[str], eager: float = 0.5) -> Member:
+    """A VM with labels and, as a rule or now and then, terms of its own; many of them name itself."""
+    namespace, labels = dice.choice(NAMESPACES), dice.labels()
+    own = tuple(Requirement(key, "In", (value,)) for key, value in labels.items())
+    itself = Group(Selector(own[: dice.randint(0, 2)]), frozenset({namespace}))
+
+    def terms() -> tuple[Term, ...]:
+        return tuple(Term(itself, term.topology_key) if dice.chance(0.5) else term for term in dice.terms())
+
     return Member(
-        dice.choice(NAMESPACES),
-        labels_of(dice.labels()),
-        affinity=dice.terms() if "vmAffinity" in kinds and dice.chance(0.5) else (),
-        anti_affinity=dice.terms() if "vmAntiAffinity" in kinds and dice.chance(0.5) else (),
-        preferred=dice.weighted() if "preferredVMs" in kinds and dice.chance(0.5) else (),
+        namespace,
+        labels_of(labels),
+        affinity=terms() if "vmAffinity" in kinds and dice.chance(eager) else (),
+        anti_affinity=terms() if "vmAntiAffinity" in kinds and dice.chance(eager) else (),
+        preferred=dice.weighted() if "preferredVMs" in kinds and dice.chance(eager) else (),
     )
 
 
@@ -200,7 +207,7 @@ def requirements(dice: Dice, kinds: frozenset[str]) -> Requirements:
 
 def request(dice: Dice, kinds: frozenset[str]) -> Request:
     """A VM's request."""
-    itself = member(dice, kinds)
+    itself = member(dice, kinds, eager=0.8)
     return Request(
         cpu=dice.halves(4),
         memory_kvm=dice.quarters(8),
@@ -260,7 +267,7 @@ class Scene:
         kept = "reservations" in self.kinds
         return World(
             nodes=tuple(self.node(number) for number in range(self.nodes)),
-            ready=frozenset(name for name in NAMES if self.gentle or dice.chance(0.9)),
+            ready=frozenset(name for name in NAMES if name == NAMES[0] or dice.chance(0.8)),
             namespaces={name: dice.labels() for name in NAMESPACES if dice.chance(0.8)},
             failures={name: dice.randint(0, 3) for name in NAMES if dice.chance(0.5)},
             migrations={name: dice.randint(0, 3) for name in NAMES if dice.chance(0.5)},

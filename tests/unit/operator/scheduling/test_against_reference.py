@@ -17,7 +17,8 @@ from berth_operator.scheduling.requests import Request
 from berth_operator.scheduling.scores import SCORES
 from berth_operator.scheduling.snapshot import Snapshot
 
-WEIGHTS = st.dictionaries(st.sampled_from([score.name for score in SCORES]), st.sampled_from((0, 0.5, 1, 3)))
+NAMES = [score.name for score in SCORES]
+WEIGHTS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from((0, 0.5, 1, 3))) | st.just(dict.fromkeys(NAMES, 0))
 EVERY_SCORE = ProfileSettings(name="every", scores={"MostAllocated": 1}).build()
 thorough = settings(max_examples=300, deadline=None)
 
@@ -87,7 +88,7 @@ def test_each_kind_of_wish_alone_agrees(kind: str, data: st.DataObject) -> None:
 
 @given(scenes(SOFT, gentle=True))
 @thorough
-def test_every_score_agrees_where_all_nodes_are_feasible(scene: Scene) -> None:
+def test_every_score_agrees_where_most_nodes_are_feasible(scene: Scene) -> None:
     world = scene.world()
     check(world, scene.request(), snapshot_of(world))
 
@@ -100,8 +101,8 @@ def test_the_choice_follows_the_weights_of_the_profile(scene: Scene, weights: di
     answer = place(snapshot, request, profile)
     assert isinstance(answer, Placement)
     assert answer.node == reference.choose(world, request, weights)
-    total = examine(snapshot, request, profile).total
-    assert answer.score == total[snapshot.index[answer.node]] == max(total)
+    examined = examine(snapshot, request, profile)
+    assert answer.score == examined.total[snapshot.index[answer.node]] == max(examined.total[examined.feasible])
 
 
 @given(scenes())

@@ -123,6 +123,7 @@ def test_memory_is_what_the_guest_takes_under_the_nodes_accelerator() -> None:
     seen = snapshot(node("n", memory=2 * GIB))
     assert chosen(seen, Request(1000, memory_kvm=3 * GIB, memory_tcg=2 * GIB)) == "n"
     assert "lacks memory" in why_not(seen, Request(1000, memory_kvm=2 * GIB, memory_tcg=3 * GIB))
+    assert chosen(seen, Request(1000, memory_kvm=2 * GIB, memory_tcg=2 * GIB)) == "n"
 
 
 def test_what_is_held_is_not_free() -> None:
@@ -250,6 +251,16 @@ def test_the_first_vm_of_a_group_that_wants_its_own_kind_may_go_anywhere_with_th
     assert chosen(seen, wish(member=first)) == "b"
     seen.take(held("v1", "c", member=first))
     assert chosen(seen, wish(member=first)) == "c"
+    seen.take(held("v2", "c", cpu=3500))
+    assert "2 are not near the VMs of vmAffinity" in why_not(seen, wish(member=first))
+
+
+def test_a_vm_with_one_of_two_keys_is_a_first_one_already() -> None:
+    itself = Member("ns", (("app", "web"),), affinity=(Term(group(app="web"), ZONE), Term(group(app="web"), "rack")))
+    seen = snapshot(node("a", zone="1"), node("b", zone="1", labels={"rack": "r"}))
+    assert chosen(seen, wish(member=itself)) == "b"
+    seen.take(held("v1", "a", member=itself))
+    assert "2 are not near" in why_not(seen, wish(member=itself))
 
 
 def test_a_vm_of_the_group_on_a_node_without_the_key_is_near_nobody() -> None:

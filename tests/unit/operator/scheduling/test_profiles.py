@@ -68,6 +68,9 @@ def test_two_profiles_do_not_mix_their_answers_up() -> None:
     ).build()
     answers = [place(seen, wish(), profile) for profile in (before, after, before)]
     assert [answer.node for answer in answers if isinstance(answer, Placement)] == ["b", "a", "b"]
+    for profile in (before, after):
+        fresh = snapshot(node("a", taints=(Taint("x"),)), node("b", cpu=2000))
+        assert place(seen, wish(), profile) == place(fresh, wish(), profile)
 
 
 def test_there_is_always_a_default_and_one_that_packs() -> None:

@@ -156,6 +156,17 @@ def test_a_tie_goes_to_the_first_name() -> None:
     assert chosen(snapshot(node("b"), node("a"), node("c")), wish()) == "a"
 
 
+def test_a_tie_goes_to_the_first_name_of_those_that_are_there_by_now() -> None:
+    seen = snapshot(node("b"), node("c"))
+    assert chosen(seen, wish()) == "b"
+    for name in ("a", "d"):
+        seen.upsert(node(name))
+        seen.set_ready(name, ready=True)
+    assert chosen(seen, wish()) == "a"
+    seen.remove("a")
+    assert chosen(seen, wish()) == "b"
+
+
 def test_the_score_is_the_weighed_sum() -> None:
     seen = snapshot(node("a", cpu=4000, memory=8 * GIB))
     answer = place(seen, wish(1000, 4 * GIB))
