@@ -369,6 +369,8 @@ class Scheduler:
             self._fail(entry, vm, f"the API server: {error}", level, at_least=at_least)
         except Exception:  # noqa: BLE001 - logged as a bug, and the others go on
             self._fail(entry, vm, _BUG, logging.ERROR, exc_info=True)
+        finally:
+            self._stirred.set()  # whoever changed meanwhile is active from now on, and nobody else tells
 
     def _fail(
         self, entry: Entry, vm: VirtualMachine, why: str, level: int, *, at_least: float = 0.0, exc_info: bool = False
