@@ -42,6 +42,15 @@ def test_a_column_is_a_list_of_values(changes: list[tuple[int, str | None]]) -> 
     assert column.width <= 2 * len(plain) + 65
 
 
+def test_values_that_no_row_has_any_longer_are_forgotten() -> None:
+    column = Encoded(["a", None, "b"])
+    for number in range(1000):
+        column.set(2, f"value-{number}")
+        assert [column.value(row) for row in range(3)] == ["a", None, f"value-{number}"]
+        assert column.where_any((f"value-{number}",)).tolist() == [False, False, True]
+    assert column.width <= 2 * 3 + 65
+
+
 def test_a_column_may_start_with_values() -> None:
     column = Encoded(["a", None, "b", "a"])
     assert [column.value(row) for row in range(4)] == ["a", None, "b", "a"]

@@ -136,6 +136,14 @@ def test_a_node_that_holds_the_images_is_better() -> None:
     assert rates("ImageLocality", seen, wish()) == {"a": 0.0, "b": 0.0, "c": 0.0}
 
 
+def test_an_image_counts_from_when_the_node_holds_it() -> None:
+    seen = snapshot(node("a"))
+    request = wish(images=frozenset({"1"}))
+    assert rates("ImageLocality", seen, request) == {"a": 0.0}
+    seen.upsert(node("a", images=frozenset({"1"})))
+    assert rates("ImageLocality", seen, request) == {"a": 1.0}
+
+
 def test_taints_that_only_discourage_do_so() -> None:
     old, slow = Taint("old", effect="PreferNoSchedule"), Taint("slow", effect="PreferNoSchedule")
     seen = snapshot(node("a", taints=(old, slow)), node("b", taints=(old,)), node("c"))
