@@ -98,7 +98,7 @@ class Metrics:
         )
         self._binding = Histogram(
             "berth_scheduler_binding_duration_seconds",
-            "Time from a VM's creation until it is bound",
+            "Time from when a VM was first seen to want a berth until it is bound",
             buckets=BINDING_BUCKETS,
             registry=registry,
         )

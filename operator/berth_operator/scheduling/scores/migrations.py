@@ -1,4 +1,4 @@
-"""Nodes from and to which few VMs migrate: a migration takes its share of link, CPU and patience.
+"""Nodes from which few VMs migrate: a migration takes its share of link, CPU and patience.
 
 Source: Nova's IoOpsWeigher.
 """
