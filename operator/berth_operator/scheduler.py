@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -38,6 +39,8 @@ from berth_operator.scheduling.reservations import Reservations
 from berth_operator.store import Key
 from berth_operator.waiting import WaitingRoom
 
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""What takes time. Not begun before its task is: a term may end in between."""
 _LOGGER = logging.getLogger(__name__)
 _TELLERS = 8
 _SHORTEST_REST = 0.02
@@ -229,12 +232,12 @@ class Scheduler:
         namespace, name = entry.key
         vm = self._cluster.machines.get(name, namespace)
         if vm is not None and self._binding.unsure(vm):
-            return self._guarded(entry, vm, self._clear_up(entry, vm))
+            return self._guarded(entry, vm, partial(self._clear_up, entry, vm))
         if vm is None or not wants_berth(vm):
             self.queue.done(entry.key, self._clock())
             return None
         if unprepared(vm):
-            return self._guarded(entry, vm, self._prepare_and_bind(entry, vm, leadership))
+            return self._guarded(entry, vm, partial(self._prepare_and_bind, entry, vm, leadership))
         try:
             decided = self._decide(entry, vm, None, leadership.epoch)
             work = self._follow(entry, vm, decided, leadership)
@@ -245,12 +248,12 @@ class Scheduler:
 
     def _follow(
         self, entry: Entry, vm: VirtualMachine, decided: Decision | Unbindable | None, leadership: Leadership
-    ) -> Coroutine[Any, Any, None] | None:
+    ) -> Work | None:
         """What is to be written after a decision."""
         if isinstance(decided, Unbindable):
             self._set_aside(entry, decided)
-            return self._say_why(entry, decided, leadership)
-        return None if decided is None else self._bind(entry, vm, decided, leadership)
+            return partial(self._say_why, entry, decided, leadership)
+        return None if decided is None else partial(self._bind, entry, vm, decided, leadership)
 
     def _decide(
         self, entry: Entry, vm: VirtualMachine, user_data: bytes | None, epoch: int
@@ -315,7 +318,7 @@ class Scheduler:
             vm, decided = current, self._decide(entry, current, user_data, leadership.epoch)
         work = self._follow(entry, vm, decided, leadership)
         if work is not None:
-            await work
+            await work()
 
     async def _bind(self, entry: Entry, vm: VirtualMachine, decision: Decision, leadership: Leadership) -> None:
         since = self._since.get(entry.key, self._clock())
@@ -349,10 +352,10 @@ class Scheduler:
         vm = self._cluster.machines.get(name, namespace)
         return vm if vm is not None and vm.metadata.uid == entry.uid and wants_berth(vm) else None
 
-    async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Work) -> None:
         """Whatever fails is tried again after a pause; the others go on."""
         try:
-            await work
+            await work()
         except NotLeadingError as error:
             self._fail(entry, vm, f"{error}; another leader will see to it", logging.INFO)
         except asyncio.CancelledError:
