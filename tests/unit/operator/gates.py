@@ -1,6 +1,7 @@
 """An API server that holds chosen calls back, so that a test decides what happens while one is on its way."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -16,6 +17,8 @@ from berth_operator.operation import Operation
 from berth_operator.scheduling.filters import FILTERS
 from berth_operator.scheduling.profiles import Profile, build_profiles
 from berth_operator.scheduling.snapshot import Snapshot
+
+SECRET = {"userDataSecretRef": {"name": "s", "key": "k"}}
 
 
 @dataclass
@@ -124,3 +127,14 @@ class GatedWorld(World):
     def leftovers(self) -> tuple[int, int]:
         """Claims that count, and VMs in the queue."""
         return len(self.operation.ledger), len(self.operation.scheduler.queue)
+
+
+def add_secret(world: GatedWorld) -> None:
+    """The Secret that SECRET names."""
+    data = {"k": b64encode(b"#cloud-config").decode()}
+    world.api.add(kinds.SECRET, {"metadata": {"name": "s", "namespace": "default"}, "data": data})
+
+
+def urgent(world: GatedWorld) -> None:
+    """A PriorityClass of this name."""
+    world.api.add(kinds.PRIORITY_CLASS, {"metadata": {"name": "urgent"}, "value": 1000})

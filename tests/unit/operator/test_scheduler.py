@@ -1,12 +1,14 @@
 """The scheduler among the races: users, nodes and other objects that change while it reads, decides and writes."""
 
 import asyncio
-from base64 import b64encode
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from tests.unit.operator.gates import GatedWorld
+from tests.unit.operator.gates import SECRET, GatedWorld, add_secret, urgent
+from tests.unit.operator.worlds import vm_body
 
 from berth_api import kinds
 from berth_api.client import DeadlineExceeded, Unavailable
@@ -17,14 +19,8 @@ from berth_operator.scheduling.profiles import Profile, build_profiles
 
 pytestmark = pytest.mark.looptime
 LOST = Unavailable(0, "", "connection reset")
-SECRET = {"userDataSecretRef": {"name": "s", "key": "k"}}
 HALF: dict[str, Any] = {"cpu": {"cores": 9}}
 """More than half of a node's 16 CPUs after overcommit: two do not fit."""
-
-
-def add_secret(world: GatedWorld) -> None:
-    data = {"k": b64encode(b"#cloud-config").decode()}
-    world.api.add(kinds.SECRET, {"metadata": {"name": "s", "namespace": "default"}, "data": data})
 
 
 @pytest.mark.parametrize("error", [LOST, DeadlineExceeded(0, "", "too slow")])
@@ -156,6 +152,30 @@ async def test_a_cancelled_wait_in_a_binding_does_not_leave_the_vm_in_flight() -
         assert world.leftovers() == (1, 0)
 
 
+@pytest.mark.parametrize("steps", range(5))
+@pytest.mark.parametrize("spec", [{}, {"cloudInit": SECRET}, {"priorityClassName": "urgent"}])
+async def test_a_vm_that_comes_at_any_step_of_a_terms_end_leaves_nothing_behind(
+    spec: dict[str, Any], steps: int, recwarn: pytest.WarningsRecorder
+) -> None:
+    world = GatedWorld()
+    world.add_node("node-1")
+    add_secret(world)
+    term = asyncio.create_task(world.operation.lead(world.leadership))
+    await asyncio.sleep(2)
+    term.cancel()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    world.operation.cluster.machines.upsert(world.api.add(VIRTUAL_MACHINE, vm_body("web", **spec)))
+    with suppress(asyncio.CancelledError):
+        await term
+    gc.collect()
+    assert list(recwarn) == []
+    urgent(world)
+    async with world.leading():
+        assert world.vm("web").status.node_name == "node-1"
+        assert world.leftovers() == (1, 0)
+
+
 async def test_room_that_a_former_term_kept_is_not_kept_in_the_next() -> None:
     world = GatedWorld(reserve_after=5.0)
     world.add_node("node-1")
@@ -244,81 +264,6 @@ async def test_a_network_that_has_no_address_left_wakes_its_vms_when_it_is_widen
         await world.set_field(kinds.VIRTUAL_NETWORK, "lan", "/spec/subnets/0/cidr", "10.7.0.0/24", "")
         await world.settle(0.2)
         assert [world.vm(name).status.node_name for name in ("two", "three")] == ["node-1"] * 2
-
-
-def small_class(world: GatedWorld) -> None:
-    size = {"cpu": {"cores": 1}, "memory": {"size": "256Mi"}}
-    world.api.add(kinds.VIRTUAL_MACHINE_CLASS, {"metadata": {"name": "small"}, "spec": size})
-
-
-def other_network(world: GatedWorld) -> None:
-    spec = {"cni": {"plugins": [{"type": "bridge"}]}, "subnets": [{"cidr": "10.8.0.0/24"}]}
-    world.api.add(kinds.VIRTUAL_NETWORK, {"metadata": {"name": "wan"}, "spec": spec})
-
-
-def urgent(world: GatedWorld) -> None:
-    world.api.add(kinds.PRIORITY_CLASS, {"metadata": {"name": "urgent"}, "value": 1000})
-
-
-MISSING = pytest.mark.parametrize(
-    ("spec", "add"),
-    [
-        ({"cpu": None, "memory": None, "className": "small"}, small_class),
-        ({"networks": [{"name": "nic", "networkName": "wan"}]}, other_network),
-        ({"priorityClassName": "urgent"}, urgent),
-        ({"cloudInit": SECRET}, add_secret),
-    ],
-    ids=["class", "network", "priority", "secret"],
-)
-
-
-@MISSING
-@pytest.mark.parametrize("moment", [0.0, 0.3, 0.9, 1.1, 3.0])
-async def test_what_was_missing_wakes_the_vm_at_whatever_moment_it_appears(
-    spec: dict[str, Any], add: Callable[[GatedWorld], None], moment: float
-) -> None:
-    world = GatedWorld(secret_poll=5.0, retry_parked=1e6)
-    world.add_node("node-1")
-    world.api.latency = 1.0
-    async with world.leading():
-        world.add_vm("web", **spec)
-        await world.settle(moment)
-        add(world)
-        await world.settle(5.0 + 3.0 if "cloudInit" in spec else 3.0)
-        assert world.vm("web").status.node_name == "node-1"
-        assert world.leftovers() == (1, 0)
-
-
-@MISSING
-async def test_what_was_missing_wakes_the_vm_though_it_could_not_be_told(
-    spec: dict[str, Any], add: Callable[[GatedWorld], None]
-) -> None:
-    world = GatedWorld(secret_poll=5.0, backoff_first=1.0, backoff_most=1.0)
-    world.add_node("node-1")
-    async with world.leading():
-        world.api.fail(LOST, verb="apply", kind=VIRTUAL_MACHINE, times=3)
-        world.add_vm("web", **spec)
-        await world.settle(10)
-        assert world.vm("web").status.node_name is None
-        add(world)
-        await world.settle(7)
-        assert world.vm("web").status.node_name == "node-1"
-
-
-@MISSING
-async def test_a_vm_that_is_set_aside_is_looked_at_once(
-    spec: dict[str, Any], add: Callable[[GatedWorld], None]
-) -> None:
-    world = GatedWorld(secret_poll=60.0)
-    world.add_node("node-1")
-    async with world.leading():
-        world.add_vm("web", **spec)
-        await world.settle(1)
-        await world.settle(10)
-        reads = [call for call in world.api.calls if (call.verb, call.kind) == ("get", "Secret")]
-        assert len(reads) == int(add is add_secret)
-        assert world.attempts_at("web") == 1
-        assert world.leftovers() == (0, 0)
 
 
 LEAVING = pytest.mark.parametrize("leave", [GatedWorld.halt, GatedWorld.delete], ids=["halted", "deleted"])
