@@ -20,7 +20,7 @@ def room_to_keep(
     `available`: whether a node's room may be kept at all. None: there is no such node.
     """
     wanted = snapshot.memory_wanted(request)
-    rows = snapshot.live & (snapshot.cpu >= request.cpu) & (snapshot.memory >= wanted)
+    rows = (snapshot.slots > 0) & (snapshot.cpu >= request.cpu) & (snapshot.memory >= wanted)
     for each in profile.filters:
         kept = None if each.room else each.keep(snapshot, request)
         if kept is not None:
