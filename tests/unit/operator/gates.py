@@ -31,6 +31,11 @@ class Gate:
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     passed: "asyncio.Future[None]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    async def reached(self) -> None:
+        """Wait until the call is made."""
+        async with asyncio.timeout(60):
+            await self.arrived.wait()
+
     def open(self) -> None:
         """Let the call pass."""
         self.passed.set_result(None)

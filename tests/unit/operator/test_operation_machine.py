@@ -166,6 +166,21 @@ class OperationMachine(RuleBasedStateMachine):
         for kind in (VIRTUAL_MACHINE, kinds.SECRET):
             self.shore.api.fail(error, verb=verb, kind=kind, times=times, after=after)
 
+    @rule(number=PICK, after=st.booleans(), then=st.sampled_from(["Always", "Halted", "deleted", "gone"]))
+    def an_answer_is_lost(self, number: int, after: bool, then: str) -> None:
+        """The binding of a new VM is or is not written, and its user changes it before anybody knows."""
+        self.create(number, 3, apart=False, secret=1, own=True)
+        name = NAMES[number % len(NAMES)]
+        self.shore.api.fail(LOST, verb="apply", kind=VIRTUAL_MACHINE, name=name, after=after)
+        self.time_passes(0.05, delivered=True)
+        if then == "gone":
+            self.shore.api.remove(VIRTUAL_MACHINE, name, "default")
+        elif then == "deleted":
+            self.run(self.shore.delete(name))
+        elif self.shore.vm(name).spec.run_strategy != then:
+            self.run(self.shore.edit(name, "/spec/runStrategy", then))
+        self.time_passes(0.05, delivered=True)
+
     @rule(latency=st.sampled_from([0.0, 0.3, 1.5]))
     def slow_down(self, latency: float) -> None:
         self.shore.api.latency = latency
