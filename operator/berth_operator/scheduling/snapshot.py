@@ -5,7 +5,6 @@ by design: what happens between two awaits is one moment. A node keeps its row w
 given to the next that comes, so nothing but `order` (the rank by name, for ties) ever moves.
 """
 
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 from berth_operator.scheduling.columns import Encoded
 from berth_operator.scheduling.fits import Excerpt, Fit, Journal
 from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.labels import LabelColumns
 from berth_operator.scheduling.nodes import BoolArray, FloatArray, IntArray, NodeFacts, Taint
 from berth_operator.scheduling.pools import NO_POOL, Pool
 from berth_operator.scheduling.populations import Populations
@@ -51,9 +51,7 @@ class Snapshot:
         self._held: dict[str, dict[Hashable, Holding]] = {}
         self._free_rows: list[int] = []
         self._numbers: dict[str, np.ndarray[Any, Any]] = {}
-        self._labels: dict[str, Encoded[str]] = {}
-        self._label_keys: Counter[str] = Counter()
-        self._unlabelled: Encoded[str] = Encoded()
+        self._labels = LabelColumns(self.facts)
         self._memo: dict[Hashable, Any] = {}
         self._fits: dict[Hashable, Fit] = {}
         self._journal = Journal()
@@ -141,16 +139,8 @@ class Snapshot:
         return rows
 
     def label(self, key: str) -> Encoded[str]:
-        """The column of a label of the nodes.
-
-        There is one for each key that some node has; all others, which users make up as they like, share an empty one.
-        """
-        if key not in self._label_keys:
-            return self._unlabelled
-        column = self._labels.get(key)
-        if column is None:
-            column = self._labels[key] = Encoded(facts.labels.get(key) if facts else None for facts in self.facts)
-        return column
+        """The column of a label of the nodes."""
+        return self._labels.column(key)
 
     def remember(self, question: Hashable, answer: Callable[[], T]) -> T:
         """The answer to a question about what the nodes *are*; asked anew only after that has changed."""
@@ -229,7 +219,7 @@ class Snapshot:
         self._set_amounts(row, facts)
         if before is None or _nature(before) != _nature(facts):
             self._set_nature(row, facts)
-            self._relabel(row, before.labels if before is not None else {}, facts.labels)
+            self._labels.change(row, before.labels if before is not None else {}, facts.labels)
             self._memo.clear()
         if before is None:
             for key, holding in self._held.get(facts.name, {}).items():
@@ -244,7 +234,7 @@ class Snapshot:
         for key in self._held.get(name, {}):
             self.populations.leave(key)
         before, self.facts[row] = self.facts[row], None
-        self._relabel(row, before.labels if before is not None else {}, {})
+        self._labels.change(row, before.labels if before is not None else {}, {})
         self.troubled -= bool(self.failures[row]) + bool(self.migrations[row])
         gone = NodeFacts(name, slots=0)
         self._set_nature(row, gone)
@@ -374,18 +364,6 @@ class Snapshot:
         self.firmware.set(row, facts.firmware)
         self.failing_networks.set(row, frozenset(facts.failing_networks))
         self.images.set(row, facts.images)
-
-    def _relabel(self, row: int, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        """A node's labels change; nobody has a column of a key that no node has."""
-        self._label_keys.update(after.keys() - before.keys())
-        for key in before.keys() - after.keys():
-            self._label_keys[key] -= 1
-            if not self._label_keys[key]:
-                del self._label_keys[key]
-                self._labels.pop(key, None)
-        for key, column in self._labels.items():
-            column.set(row, after.get(key))
-        self._unlabelled.set(row, None)
 
     def _pool(self, name: str) -> Pool:
         pool = self.pools.get(name)
