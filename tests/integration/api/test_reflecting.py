@@ -6,15 +6,23 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from tests.fakes.watching import Copy
 from tests.integration.api.apiserver import ApiServer
-from tests.integration.api.conftest import removed
+from tests.integration.api.conftest import remove, removed
 from tests.integration.api.specimens import specimen
 
 from berth_api.client import ApiClient, Gone, ObjectList, Reflector, Watcher, WatchEvent
 from berth_api.kinds import STORAGE_POOL, VIRTUAL_MACHINE, Kind
 
 pytestmark = pytest.mark.integration
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def no_vms(api: ApiClient) -> None:
+    """The server is shared: what other tests left would be told, too."""
+    for body in (await api.list(VIRTUAL_MACHINE, "default")).items:
+        await remove(api, VIRTUAL_MACHINE, body["metadata"]["name"])
 
 
 @asynccontextmanager
