@@ -60,6 +60,7 @@ class Telling:
     async def _tell(self, entry: Entry, note: Note, leadership: Leadership) -> None:
         vm = self._current(entry)
         if vm is None:
+            self._queue().tell_again(entry.key)  # it counts as told; should it come back, it was not
             return
         phase: Phase = "Unschedulable" if note.reason == UNSCHEDULABLE else "Pending"
         try:

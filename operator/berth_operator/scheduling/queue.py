@@ -266,7 +266,7 @@ class SchedulingQueue(Generic[S, N]):
 
     def _renew(self, ticket: Ticket[S, N], entry: Entry, now: float) -> None:
         if entry.uid == ticket.entry.uid:
-            ticket.entry = entry
+            ticket.entry, ticket.told = entry, None  # whoever changed it may have said something else on it
             self._activate(ticket)
             return
         self.reservations.leave(ticket.entry.uid, now)
