@@ -42,7 +42,7 @@ CASES: Final[dict[str, DomainRequest]] = {
         accelerator="kvm",
     ),
     "named-cpu": replace(SMALL, cpu=CPU(cores=2, model="Westmere"), machine_type="pc-q35-7.1"),
-    "cpu-features": replace(SMALL, cpu=CPU(features=("sse4.2", "avx2")), machine_type="pc-q35-rhel9.4.0"),
+    "cpu-features": replace(SMALL, cpu=CPU(features=("sse4.2", "avx2")), machine_type="pc-q35-7.1"),
     "host-passthrough": replace(SMALL, cpu=CPU(model="host-passthrough"), accelerator="kvm"),
     "maximum-cpu": replace(SMALL, cpu=CPU(model="maximum")),
     "several-disks": replace(

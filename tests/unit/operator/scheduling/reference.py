@@ -334,7 +334,7 @@ SCORES: dict[str, tuple[float, Callable[[World, Request, list[NodeFacts]], Rates
     "NodeAffinity": (2, node_affinity),
     "VMAffinity": (2, vm_affinity),
     "TopologySpread": (2, soft_spread),
-    "ImageLocality": (1, image_locality),
+    "ImageLocality": (0.1, image_locality),
     "TaintToleration": (3, taint_toleration),
     "BuildFailures": (5, lambda w, _r, nodes: fewest({n.name: w.failures.get(n.name, 0) for n in nodes})),
     "Migrations": (1, lambda w, _r, nodes: fewest({n.name: w.migrations.get(n.name, 0) for n in nodes})),

@@ -180,3 +180,10 @@ def test_the_score_is_the_weighed_sum() -> None:
     answer = place(seen, wish(1000, 4 * GIB))
     assert isinstance(answer, Placement)
     assert answer.score == (0.75 + 0.5) / 2 + (1 - abs(0.75 - 0.5))
+
+
+def test_an_image_that_one_node_holds_does_not_draw_all_vms_there() -> None:
+    nodes = [node("a", images=frozenset({"1"})), node("b")]
+    wanted = wish(cpu=500, memory=GIB, images=frozenset({"1"}))
+    assert chosen(snapshot(*nodes), wanted) == "a"
+    assert chosen(snapshot(*nodes, holdings=[held("first", "a", cpu=1000, memory=GIB)]), wanted) == "b"
