@@ -1,8 +1,8 @@
 """Nodes that hold the VM's images already: nothing has to be downloaded.
 
 Source: kube-scheduler's ImageLocality, by number of images: a VM has one or two, and they are alike in size.
-It weighs little: a download is over in seconds, and where all VMs go to the node that had the first one's image, nothing
-spreads. A tenth decides between nodes that are loaded alike, and no more.
+It weighs little: a download is over in seconds, and where all VMs go to the node that had the first one's image,
+nothing spreads. A tenth decides between nodes that are loaded alike, and no more.
 """
 
 from functools import partial

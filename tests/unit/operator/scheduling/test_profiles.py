@@ -2,7 +2,7 @@
 
 import pytest
 from pydantic import ValidationError
-from tests.unit.operator.scheduling.examples import chosen, node, snapshot, why_not, wish
+from tests.unit.operator.scheduling.examples import node, snapshot, why_not, wish
 
 from berth_operator.scheduling.filters import FILTERS
 from berth_operator.scheduling.nodes import Taint
@@ -51,7 +51,9 @@ def test_a_disabled_filter_turns_nobody_down() -> None:
 def test_weights_decide_and_0_switches_off() -> None:
     seen = snapshot(node("a", cpu=8000, memory=16 * 2**30), node("b", images=frozenset({"i"})))
     request = wish(images=frozenset({"i"}))
-    assert chosen(seen, request) == "b"
+    heavy = place(seen, request, ProfileSettings(name="h", scores={"ImageLocality": 1}).build())
+    assert isinstance(heavy, Placement)
+    assert heavy.node == "b"
     without = ProfileSettings(name="p", scores={"ImageLocality": 0}).build()
     answer = place(seen, request, without)
     assert isinstance(answer, Placement)
