@@ -73,8 +73,9 @@ async def test_a_binding_that_was_on_its_way_when_another_took_over_is_refused_w
     ):
         await close(world, options, closed=True)
         metrics = f"http://127.0.0.1:{free_ports(1)[0]}/metrics"
+        slow = LEASE | {"lease_duration": "12", "lease_renew_deadline": "11"}
         way = str(world.through(link.port))
-        first = world.operate(kubeconfig=way, metrics_url=metrics, identity="first", **LEASE)
+        first = world.operate(kubeconfig=way, metrics_url=metrics, identity="first", **slow)
         await world.leading(first)
         await create(world, [vm_body(f"vm-{n}") for n in range(8)])
         await record.settled(running=0, waiting=8)
