@@ -13,11 +13,12 @@ from math import inf
 from typing import Any
 
 from berth_api.hypervisors import Hypervisor
+from berth_api.quantities import to_bytes
 from berth_api.storagepools import StoragePool
 from berth_operator.cluster import Cluster
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.cures import Cure
-from berth_operator.scheduling.nodes import NodeFacts, allocatable_of
+from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.store import Change
 
@@ -41,7 +42,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
         machine_types=frozenset(status.machine_types),
         firmware=frozenset(status.firmware),
         failing_networks={network.name: network.message for network in status.networks if not network.ready},
-        images=frozenset(image.digest for image in status.images),
+        images=frozenset(HeldImage(image.digest, to_bytes(image.size)) for image in status.images),
         public_key=status.public_key or "",
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,14 @@ from berth_api.quantities import to_bytes, to_millis
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+
+
+class HeldImage(NamedTuple):
+    """An image on a node."""
+
+    digest: str
+    size: int
+    """Bytes that would have to be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,8 @@ class NodeFacts:
     """Beside BIOS, which every node has: EFI, SecureBoot."""
     failing_networks: Mapping[str, str] = field(default_factory=dict)
     """Networks that the node's agent says it cannot provide, and why."""
-    images: frozenset[str] = frozenset()
-    """Digests of the images that it holds."""
+    images: frozenset[HeldImage] = frozenset()
+    """The images that it holds."""
     public_key: str = ""
 
 

@@ -15,7 +15,7 @@ from berth_operator.scheduling.columns import Encoded
 from berth_operator.scheduling.fits import Excerpt, Fit, Journal
 from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.labels import LabelColumns
-from berth_operator.scheduling.nodes import BoolArray, FloatArray, IntArray, NodeFacts, Taint
+from berth_operator.scheduling.nodes import BoolArray, FloatArray, HeldImage, IntArray, NodeFacts, Taint
 from berth_operator.scheduling.pools import NO_POOL, Pool
 from berth_operator.scheduling.populations import Populations
 from berth_operator.scheduling.requests import Claimant, Request
@@ -65,7 +65,7 @@ class Snapshot:
         self.machine_types: Encoded[frozenset[str]] = Encoded()
         self.firmware: Encoded[frozenset[str]] = Encoded()
         self.failing_networks: Encoded[frozenset[str]] = Encoded()
-        self.images: Encoded[frozenset[str]] = Encoded()
+        self.images: Encoded[frozenset[HeldImage]] = Encoded()
         self._slice()
 
     def _slice(self) -> None:

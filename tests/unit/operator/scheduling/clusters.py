@@ -16,7 +16,7 @@ from tests.unit.operator.scheduling.reference import World
 from berth_api.allocatable import Amounts
 from berth_operator.scheduling.groups import Group, Member, Spread, Term, Weighted
 from berth_operator.scheduling.holdings import Holding
-from berth_operator.scheduling.nodes import NodeFacts, Taint
+from berth_operator.scheduling.nodes import HeldImage, NodeFacts, Taint
 from berth_operator.scheduling.requests import Claimant, Request, Requirements, Tolerance
 from berth_operator.scheduling.selectors import NodeTerm, Requirement, Selector, labels_of
 from berth_operator.scheduling.snapshot import Reservation, Snapshot
@@ -28,6 +28,7 @@ NAMES = tuple(f"node-{letter}" for letter in "hgfedcba")
 NAMESPACES = ("blue", "green", "red")
 POOLS = ("local", "nfs")
 IMAGES = ("sha256:1", "sha256:2", "sha256:3")
+IMAGE_SIZES = (2**20, 300 * 2**20, 2 * 2**30)
 SOFT = ("preferredNodes", "preferredVMs", "softSpread", "tolerations", "images")
 HARD = (
     *("pin", "nodeSelector", "nodeAffinity", "excluded", "model", "features", "machineType", "firmware", "networks"),
@@ -130,6 +131,9 @@ class Dice(Random):
         name = self.choice(("vm-1", "vm-2", "vm-3"))
         return Claimant(f"uid-{name}", ("blue", name), self.randint(0, 1), float(self.randint(1, 2)))
 
+    def images(self) -> frozenset[HeldImage]:
+        return frozenset(HeldImage(digest, self.choice(IMAGE_SIZES)) for digest in self.some(IMAGES, 0, 3))
+
 
 def node(dice: Dice, name: str) -> NodeFacts:
     """A node that lacks this or that."""
@@ -147,7 +151,7 @@ def node(dice: Dice, name: str) -> NodeFacts:
         machine_types=frozenset(dice.some(("pc", "q35"))),
         firmware=firmware,
         failing_networks=dict.fromkeys(dice.some(("lan", "wan")), "no such plugin") if dice.chance(0.3) else {},
-        images=frozenset(dice.some(IMAGES, 0, 3)),
+        images=dice.images(),
         public_key=dice.choice(("", "key")),
     )
 
@@ -160,7 +164,7 @@ def gentle_node(dice: Dice, name: str) -> NodeFacts:
         accelerator=dice.choice(("kvm", "tcg")),
         labels=dice.node_labels(),
         taints=dice.taints("PreferNoSchedule"),
-        images=frozenset(dice.some(IMAGES, 0, 3)),
+        images=dice.images(),
     )
 
 

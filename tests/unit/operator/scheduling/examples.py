@@ -8,7 +8,7 @@ from tests.unit.operator.scheduling.clusters import GIB
 from berth_api.allocatable import Amounts
 from berth_operator.scheduling.groups import Group, Member, Term
 from berth_operator.scheduling.holdings import Holding
-from berth_operator.scheduling.nodes import NodeFacts
+from berth_operator.scheduling.nodes import HeldImage, NodeFacts
 from berth_operator.scheduling.place import Placement, Rejection, place
 from berth_operator.scheduling.requests import Request, Requirements
 from berth_operator.scheduling.selectors import Labels, Requirement, Selector
@@ -21,8 +21,9 @@ ALL_VMS = Selector()
 def node(name: str, *, cpu: int = 4000, memory: int = 8 * GIB, zone: str = "", **more: Any) -> NodeFacts:
     """A node with 4 cores, 8 GiB and a default pool of 100 GiB, that runs guests under TCG."""
     pools = more.pop("pools", {"default": 100 * GIB})
+    images = frozenset(HeldImage(digest, size) for digest, size in more.pop("images", {}).items())
     labels = {HOST: name, **({ZONE: zone} if zone else {}), **more.pop("labels", {})}
-    return NodeFacts(name, Amounts(cpu, memory, pools), labels=labels, **{"accelerator": "tcg", **more})
+    return NodeFacts(name, Amounts(cpu, memory, pools), labels=labels, images=images, **{"accelerator": "tcg", **more})
 
 
 def wish(cpu: int = 1000, memory: int = GIB, *, member: Member | None = None, **more: Any) -> Request:

@@ -313,9 +313,21 @@ def soft_spread(world: World, request: Request, nodes: list[NodeFacts]) -> Rates
     return {node.name: rates.get(node.name, 0.0) for node in nodes}
 
 
-def image_locality(_world: World, request: Request, nodes: list[NodeFacts]) -> Rates:
+def image_locality(world: World, request: Request, nodes: list[NodeFacts]) -> Rates:
     wanted = request.requirements.images
-    return {node.name: len(wanted & node.images) / len(wanted) for node in nodes} if wanted else {}
+    if not wanted:
+        return {}
+    least, most = 23 * 2**20, 1000 * 2**20 * len(wanted)
+    totals = dict.fromkeys((node.name for node in nodes), 0.0)
+    for digest in sorted(wanted):
+        holders = [each for each in world.nodes if size_of(digest, each)]
+        for node in nodes:
+            totals[node.name] += size_of(digest, node) * (len(holders) / len(world.nodes))
+    return {name: (min(max(total, least), most) - least) / (most - least) for name, total in totals.items()}
+
+
+def size_of(digest: str, node: NodeFacts) -> int:
+    return max((image.size for image in node.images if image.digest == digest), default=0)
 
 
 def fewest(counts: Mapping[str, int]) -> Rates:

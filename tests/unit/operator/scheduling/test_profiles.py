@@ -49,9 +49,9 @@ def test_a_disabled_filter_turns_nobody_down() -> None:
 
 
 def test_weights_decide_and_0_switches_off() -> None:
-    seen = snapshot(node("a", cpu=8000, memory=16 * 2**30), node("b", images=frozenset({"i"})))
+    seen = snapshot(node("a", cpu=8000, memory=16 * 2**30), node("b", images={"i": 4 * 2**30}))
     request = wish(images=frozenset({"i"}))
-    heavy = place(seen, request, ProfileSettings(name="h", scores={"ImageLocality": 1}).build())
+    heavy = place(seen, request, ProfileSettings(name="h", scores={"ImageLocality": 2}).build())
     assert isinstance(heavy, Placement)
     assert heavy.node == "b"
     without = ProfileSettings(name="p", scores={"ImageLocality": 0}).build()

@@ -3,7 +3,7 @@
 from math import log
 
 import pytest
-from tests.unit.operator.scheduling.clusters import GIB
+from tests.unit.operator.scheduling.clusters import GIB, MIB
 from tests.unit.operator.scheduling.examples import (
     HOST,
     ZONE,
@@ -131,16 +131,38 @@ def test_where_nothing_is_placed_yet_every_domain_is_as_good() -> None:
 
 
 def test_a_node_that_holds_the_images_is_better() -> None:
-    seen = snapshot(node("a", images=frozenset({"1"})), node("b", images=frozenset({"1", "2", "3"})), node("c"))
-    assert rates("ImageLocality", seen, wish(images=frozenset({"1", "2"}))) == {"a": 0.5, "b": 1.0, "c": 0.0}
-    assert rates("ImageLocality", seen, wish()) == {"a": 0.0, "b": 0.0, "c": 0.0}
+    """By bytes, scaled by the share of nodes that hold them, between 23 and 1000 MiB per image."""
+    seen = snapshot(node("a", images={"1": 500 * MIB}), node("b", images={"1": 500 * MIB, "2": 300 * MIB, "3": GIB}))
+    low, high = 500.0 - 23, 500 + 300 / 2 - 23
+    assert rates("ImageLocality", seen, wish(images=frozenset({"1", "2"}))) == {
+        "a": round(low / (2000 - 23), 6),
+        "b": round(high / (2000 - 23), 6),
+    }
+    assert rates("ImageLocality", seen, wish()) == {"a": 0.0, "b": 0.0}
+
+
+def test_small_images_count_for_nothing_and_huge_ones_for_no_more_than_all() -> None:
+    seen = snapshot(node("a", images={"1": 20 * MIB, "2": 9 * GIB}), node("b", images={"2": 9 * GIB}))
+    assert rates("ImageLocality", seen, wish(images=frozenset({"1"}))) == {"a": 0.0, "b": 0.0}
+    assert rates("ImageLocality", seen, wish(images=frozenset({"2"}))) == {"a": 1.0, "b": 1.0}
 
 
 def test_an_image_counts_from_when_the_node_holds_it() -> None:
     seen = snapshot(node("a"))
     request = wish(images=frozenset({"1"}))
     assert rates("ImageLocality", seen, request) == {"a": 0.0}
-    seen.upsert(node("a", images=frozenset({"1"})))
+    seen.upsert(node("a", images={"1": GIB}))
+    assert rates("ImageLocality", seen, request) == {"a": 1.0}
+
+
+def test_an_image_counts_for_less_where_fewer_of_the_nodes_hold_it() -> None:
+    seen = snapshot(node("a", images={"1": 1000 * MIB}))
+    request = wish(images=frozenset({"1"}))
+    assert rates("ImageLocality", seen, request) == {"a": 1.0}
+    seen.upsert(node("b"))
+    seen.set_ready("b", ready=True)
+    assert rates("ImageLocality", seen, request) == {"a": round((500 - 23) / (1000 - 23), 6), "b": 0.0}
+    seen.remove("b")
     assert rates("ImageLocality", seen, request) == {"a": 1.0}
 
 
@@ -182,8 +204,9 @@ def test_the_score_is_the_weighed_sum() -> None:
     assert answer.score == (0.75 + 0.5) / 2 + (1 - abs(0.75 - 0.5))
 
 
-def test_an_image_that_one_node_holds_does_not_draw_all_vms_there() -> None:
-    nodes = [node("a", images=frozenset({"1"})), node("b")]
+@pytest.mark.parametrize("size", [16 * MIB, 400 * MIB, 4 * GIB])
+def test_an_image_that_one_node_holds_does_not_draw_all_vms_there(size: int) -> None:
+    nodes = [node("a", images={"1": size}), node("b")]
     wanted = wish(cpu=500, memory=GIB, images=frozenset({"1"}))
     assert chosen(snapshot(*nodes), wanted) == "a"
     assert chosen(snapshot(*nodes, holdings=[held("first", "a", cpu=1000, memory=GIB)]), wanted) == "b"
