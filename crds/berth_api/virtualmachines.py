@@ -12,6 +12,7 @@ from pydantic import Field
 from berth_api.hardware import CPU, Memory
 from berth_api.markers import Cel, InWords, ListMap, ServerDefault, SetList
 from berth_api.objects import DNS_LABEL, Condition, Label, Model, ObjectName, Resource
+from berth_api.probes import Probe
 from berth_api.quantities import MeasuredQuantity, Quantity, at_least, at_most
 from berth_api.selectors import Affinity, LabelValue, Toleration, TopologySpreadConstraint
 
@@ -203,8 +204,8 @@ class VirtualMachineSpec(Model):
     run_strategy: Annotated[RunStrategy, ServerDefault("Always")] = "Always"
     paused: bool = False
     restarted_at: datetime | None = None
-    """A new value restarts the guest once, or starts a stopped one; removing it does nothing.
-    Not honoured yet: no value has an effect."""
+    """A new value restarts the guest once, gracefully, or starts one again that has ended under Once or RerunOnFailure;
+    removing it does nothing. A Halted VM stays off."""
     class_name: ObjectName | None = None
     cpu: CPU | None = None
     memory: Memory | None = None
@@ -244,6 +245,11 @@ class VirtualMachineSpec(Model):
     recovery_strategy: Annotated[Literal["Restart", "None"], ServerDefault("Restart")] = "Restart"
     """What becomes of the VM when its node is lost. Not honoured yet: it stays bound to the node."""
     termination_grace_period_seconds: Annotated[int, Field(ge=0, le=3600), ServerDefault(30)] = 30
+    """Seconds that a guest which is asked to stop has before it is stopped hard."""
+    liveness_probe: Probe | None = None
+    """A guest that fails it is restarted where the run strategy restarts guests that fail."""
+    readiness_probe: Probe | None = None
+    """The VM is Ready only while it succeeds."""
 
     rules = (
         Cel(
@@ -264,6 +270,11 @@ class VirtualMachineSpec(Model):
         Cel(
             "(has(self.disks) && size(self.disks) > 0) || (has(self.firmware) && has(self.firmware.kernel))",
             "a VM needs something to boot from: give at least one disk, or firmware.kernel",
+        ),
+        Cel(
+            "!has(self.livenessProbe) || !has(self.livenessProbe.successThreshold)"
+            " || self.livenessProbe.successThreshold == 1",
+            "livenessProbe.successThreshold must be 1: a guest that has failed is restarted, not watched further",
         ),
     )
 
@@ -334,6 +345,33 @@ class DiskStatus(Model):
     """Checksum of the image that the disk was born from."""
 
 
+class GuestInterfaceStatus(Model):
+    """A NIC as the guest sees it."""
+
+    name: str
+    mac_address: str = ""
+    ip_addresses: tuple[str, ...] = ()
+    """With prefix length."""
+
+
+class GuestInfo(Model):
+    """What the guest's agent says of the guest. It is the guest's word: to show, never to rely on."""
+
+    hostname: str = ""
+    os_id: str = ""
+    """Such as debian."""
+    os_name: str = ""
+    """Such as Debian GNU/Linux 12 (bookworm)."""
+    os_version: str = ""
+    kernel_release: str = ""
+    interfaces: Annotated[tuple[GuestInterfaceStatus, ...], ListMap(("name",))] = ()
+
+
+EndReason = Literal["PoweredOff", "Crashed", "Stopped", "ProbeFailed", "NodeRebooted", "Unknown"]
+"""How a guest came to its end: it powered itself off; it panicked or its QEMU process died; Berth stopped it because it
+was asked to; it failed its liveness probe; its node rebooted; nobody saw it."""
+
+
 class VirtualMachineStatus(Model):
     """Where the VM was bound and what was observed."""
 
@@ -343,13 +381,29 @@ class VirtualMachineStatus(Model):
     admitted_claim: str | None = None
     refused_claim: str | None = None
     released_claim: str | None = None
+    stopped_claim: str | None = None
+    """The claim whose CPU and memory are free: the guest is off and starts again only under a new claim."""
     phase: Phase | None = None
     interfaces: Annotated[tuple[InterfaceStatus, ...], ListMap(("name",))] = ()
     disks: Annotated[tuple[DiskStatus, ...], ListMap(("name",))] = ()
     domain_uuid: str | None = Field(default=None, alias="domainUUID")
     machine_type: str | None = None
     started_at: datetime | None = None
+    """When the guest was last started; nothing once it was halted."""
+    ended_at: datetime | None = None
+    """When the last guest's end was seen; nothing while one runs."""
+    end_reason: EndReason | None = None
+    """How the last guest ended."""
+    node_boot_id: Annotated[str | None, Field(alias="nodeBootID")] = None
+    """Boot ID of the node under which the guest was started."""
+    restarted_at: datetime | None = None
+    """The `restartedAt` of the spec that the last start has honoured."""
     restart_count: int | None = None
+    """Starts of a guest that had ended or was restarted, since the VM was last halted."""
+    failure_count: int | None = None
+    """Ends in a row that nobody asked for, each less than ten minutes after its start: what the pause before the next
+    start grows with."""
+    guest: GuestInfo | None = None
     observed_generation: int | None = None
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
 
