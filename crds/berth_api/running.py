@@ -1,6 +1,6 @@
 """Whether a VM should run, by its run strategy and what became of its last guest.
 
-One definition for both parts: the operator claims CPU and memory for a stopped VM exactly when the agent would start it.
+One definition for both parts: the operator claims CPU and memory for a stopped VM just when the agent would start it.
 What each strategy does when a guest ends is the table in docs/lifecycle.md.
 """
 
