@@ -2,8 +2,9 @@
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.functional_validators import BeforeValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -17,6 +18,15 @@ def _split_on_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _listening(url: str) -> str:
+    where = urlsplit(url)
+    if where.scheme != "http" or not where.hostname or not where.port or where.query or where.fragment:
+        raise ValueError("give address, port and path to listen at, such as http://0.0.0.0:9090/metrics")
+    return url
+
+
+ListenUrl = Annotated[str, AfterValidator(_listening)]
+"""Where to listen: an http URL with address, port and path."""
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_on_commas)]
 
@@ -37,6 +47,8 @@ class AgentSettings(BaseSettings):
     libvirt_uri: str = "qemu:///system"
     state_dir: Path = Path("/var/lib/berth")
     """Images, seeds, network state and the node's key; survives a reboot."""
+    boot_id_file: Path = Path("/proc/sys/kernel/random/boot_id")
+    """Names the node's present boot. Another file can stand for the kernel's where a node's reboot is played."""
     netns_dir: Path = Path("/run/netns")
     """Where sandboxes are mounted, as `ip netns` has them."""
     cni_bin_dirs: Paths = (Path("/opt/cni/bin"),)
@@ -63,8 +75,10 @@ class AgentSettings(BaseSettings):
     """Seconds between complete comparisons of the API server's list with what is on the node."""
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """VMs worked on at the same time. Most of a start is waiting for QEMU and CNI plugins."""
-    liveness_url: str | None = None
-    """URL to serve the liveness probe on, for example http://0.0.0.0:8080/healthz."""
+    liveness_url: ListenUrl | None = None
+    """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    metrics_url: ListenUrl | None = None
+    """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "json"
 

@@ -33,7 +33,16 @@ def test_networks_come_with_commas_and_keep_their_colons(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("HEARTBEAT", "0"), ("WORKERS", "0"), ("ACCELERATOR", "xen"), ("NODE_NAME", "")]
+    ("name", "value"),
+    [
+        ("HEARTBEAT", "0"),
+        ("WORKERS", "0"),
+        ("ACCELERATOR", "xen"),
+        ("NODE_NAME", ""),
+        ("METRICS_URL", "https://0.0.0.0:9090/metrics"),
+        ("METRICS_URL", "http://0.0.0.0/metrics"),
+        ("LIVENESS_URL", "healthz"),
+    ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"BERTH_AGENT_{name}", value)
