@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from berth_dev import kubeconfigs, nodefs
-from berth_dev.controlplane import answers
+from berth_dev.controlplane import answers, link_ports, link_url
 from berth_dev.errors import CommandError
 from berth_dev.kube import Kubectl
 from berth_dev.nodes import NodeHandle
@@ -17,6 +17,7 @@ from berth_dev.states import Run
 
 NAMESPACE = "berth-system"
 OPERATOR = "berth-operator"
+OPERATOR_PART = "operator"
 AGENT = "berth-agent"
 AGENT_USER = f"system:serviceaccount:{NAMESPACE}:{AGENT}"
 _LIVENESS_PORT = 8080
@@ -32,19 +33,33 @@ def executable(name: str) -> str:
 def write_operator_kubeconfig(run: Run, kubectl: Kubectl) -> None:
     """Give the operator a token of its service account."""
     token = kubectl("create", "token", OPERATOR, "-n", NAMESPACE, "--duration", _TOKEN_LIFE).strip()
-    kubeconfigs.write_secret(_operator_kubeconfig(run), kubectl.kubeconfig_for(OPERATOR, token))
+    text = kubectl.kubeconfig_for(OPERATOR, token, server=_way(run, OPERATOR_PART))
+    kubeconfigs.write_secret(_operator_kubeconfig(run), text)
 
 
-def agent_kubeconfig(kubectl: Kubectl, node: str) -> str:
-    """A kubeconfig with a token of the agents' service account that is bound to the Node, as a Pod's is."""
+def agent_kubeconfig(kubectl: Kubectl, node: str, *, server: str | None = None) -> str:
+    """A kubeconfig with a token of the agents' service account that is bound to the Node, as a Pod's is.
+
+    Args:
+        kubectl: The administrator's.
+        node: The Node's name.
+        server: Where the API server is reached, if not where kubectl does.
+    """
     bound = ("--bound-object-kind", "Node", "--bound-object-name", node)
     token = kubectl("create", "token", AGENT, "-n", NAMESPACE, *bound, "--duration", _TOKEN_LIFE).strip()
-    return kubectl.kubeconfig_for(AGENT, token)
+    return kubectl.kubeconfig_for(AGENT, token, server=server)
 
 
-def write_agent_kubeconfig(kubectl: Kubectl, node: NodeHandle) -> None:
+def write_agent_kubeconfig(run: Run, kubectl: Kubectl, node: NodeHandle) -> None:
     """Give a node's agent its kubeconfig."""
-    kubeconfigs.write_secret(_agent_kubeconfig(node), agent_kubeconfig(kubectl, node.name))
+    text = agent_kubeconfig(kubectl, node.name, server=_way(run, node.agent.name))
+    kubeconfigs.write_secret(_agent_kubeconfig(node), text)
+
+
+def _way(run: Run, part: str) -> str | None:
+    """Where a part's link to the API server is, if it has one."""
+    port = link_ports(run).get(part)
+    return None if port is None else link_url(run.plan, port)
 
 
 def _operator_kubeconfig(run: Run) -> Path:
@@ -65,7 +80,7 @@ def operator_program(run: Run) -> Program:
         "BERTH_OPERATOR_LOG_FORMAT": "text",
         **run.options.operator_env,
     }
-    return Program("operator", [executable(OPERATOR)], env, is_ready=lambda: _is_live(liveness))
+    return Program(OPERATOR_PART, [executable(OPERATOR)], env, is_ready=lambda: _is_live(liveness))
 
 
 def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
@@ -75,6 +90,7 @@ def agent_program(run: Run, node: NodeHandle, kubectl: Kubectl) -> Program:
         "BERTH_AGENT_NODE_NAME": node.name,
         "BERTH_AGENT_KUBECONFIG": str(_agent_kubeconfig(node)),
         "BERTH_AGENT_STATE_DIR": "/var/lib/berth",
+        "BERTH_AGENT_BOOT_ID_FILE": str(node.boot_id_file),
         "BERTH_AGENT_CNI_BIN_DIRS": str(run.artifacts.cni),
         "BERTH_AGENT_ACCELERATOR": run.options.accelerator,
         "BERTH_AGENT_IMAGE_FILE_DIR": nodefs.IMPORT_FOLDER,

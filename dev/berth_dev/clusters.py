@@ -8,6 +8,7 @@ from berth_dev import berthparts, controlplane, states
 from berth_dev.errors import DevError
 from berth_dev.images import GuestImage, read_images
 from berth_dev.kube import Kubectl
+from berth_dev.linkserver import LinkHandle
 from berth_dev.nodes import NodeHandle
 from berth_dev.parts import Part, Program
 from berth_dev.progress import Say, silent
@@ -136,6 +137,22 @@ class Cluster:
         self.part(name).start()
         self.part(name).wait_ready()
 
+    def kill_and_start(self, name: str) -> None:
+        """End a part as a crash would, start it again, and wait until it is ready."""
+        self.part(name).kill()
+        self.start(name)
+
+    def link(self, name: str) -> LinkHandle:
+        """The link through which a part (`operator`, `node-1.agent`) reaches the API server.
+
+        Raises:
+            DevError: It has none: the cluster was made without `Options.links`.
+        """
+        links = controlplane.link_ports(self.run)
+        if name not in links:
+            raise DevError(f"{name!r} has no link that can be broken; there are {', '.join(links) or 'none'}")
+        return LinkHandle(name, self.run.plan.loopback)
+
     def stop(self, name: str) -> None:
         """Stop a part; its state stays."""
         self.part(name).stop()
@@ -155,6 +172,8 @@ class Cluster:
         folder = self.run.state / "control-plane"
         programs: dict[str, Program] = dict(controlplane.programs(self.run, self.run.artifacts.bin, folder))
         programs["image-server"] = controlplane.image_server(self.run)
+        if self.run.options.links:
+            programs["links"] = controlplane.link_server(self.run)
         programs["operator"] = berthparts.operator_program(self.run)
         return {name: Part(self.run, name, _constantly(program)) for name, program in programs.items()}
 

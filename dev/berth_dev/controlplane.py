@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from berth_dev import imageserver, kubeconfigs
+from berth_dev import imageserver, kubeconfigs, linkserver
 from berth_dev.addresses import AddressPlan
 from berth_dev.images import CHECKSUMS
 from berth_dev.parts import Program
@@ -28,6 +28,18 @@ _PROBE_TIMEOUT = 2.0
 def server_url(plan: AddressPlan) -> str:
     """Where the API server is, for nodes and the host alike."""
     return f"https://{plan.control_plane}:{API_PORT}"
+
+
+def link_url(plan: AddressPlan, port: int) -> str:
+    """Where a link to the API server is: on its own address, which its certificate names."""
+    return f"https://{plan.control_plane}:{port}"
+
+
+def link_ports(run: Run) -> Mapping[str, int]:
+    """Which port each part's link has, by the part's name: the operator's first, then the agents'."""
+    nodes = range(1, run.options.nodes + 1)
+    agents = {f"node-{number}.agent": linkserver.OPERATOR_PORT + number for number in nodes}
+    return {"operator": linkserver.OPERATOR_PORT, **agents} if run.options.links else {}
 
 
 def answers(url_host: str, port: int, path: str, *, ca: Path | None = None, token: str = "", tls: bool = False) -> bool:
@@ -171,3 +183,12 @@ def image_server(run: Run) -> Program:
     address = str(run.plan.image_server)
     argv = [sys.executable, "-m", "berth_dev.imageserver", address, str(run.artifacts.images)]
     return Program("image-server", argv, is_ready=lambda: answers(address, imageserver.PORT, f"/{CHECKSUMS}"))
+
+
+def link_server(run: Run) -> Program:
+    """How the links to the API server are kept: beside it, and between it and Berth's parts."""
+    control = run.plan.loopback
+    argv = [sys.executable, "-m", "berth_dev.linkserver", str(run.plan.control_plane), str(API_PORT)]
+    argv += [str(control), str(linkserver.CONTROL_PORT)]
+    argv += [f"{name}={port}" for name, port in link_ports(run).items()]
+    return Program("links", argv, is_ready=lambda: linkserver.is_listening(control))

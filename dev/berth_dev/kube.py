@@ -59,11 +59,11 @@ class Kubectl:
         env = runs.environment(self._run_id, own)
         return commands.run([str(self._program), *args], stdin=stdin, timeout=timeout, env=env).stdout
 
-    def kubeconfig_for(self, user: str, token: str) -> str:
-        """A kubeconfig for the same cluster with another user's token."""
+    def kubeconfig_for(self, user: str, token: str, *, server: str | None = None) -> str:
+        """A kubeconfig for the same cluster with another user's token, and perhaps another way to the server."""
         seen = json.loads(self("config", "view", "--raw", "--minify", "-o", "json"))["clusters"][0]
         ca = base64.b64decode(seen["cluster"]["certificate-authority-data"])
-        return kubeconfigs.kubeconfig(seen["cluster"]["server"], ca, token, cluster=seen["name"], user=user)
+        return kubeconfigs.kubeconfig(server or seen["cluster"]["server"], ca, token, cluster=seen["name"], user=user)
 
     def apply(self, objects: Sequence[Mapping[str, object]], *args: str) -> None:
         """Apply objects, server-side."""

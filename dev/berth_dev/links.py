@@ -105,11 +105,20 @@ def remove(plan: AddressPlan) -> int:
         CommandError: Some cannot be deleted.
     """
     names = _links_of(plan)
+    remove_names(names)
+    return len(names)
+
+
+def remove_names(names: Sequence[str]) -> None:
+    """Delete these links on the host, as far as they are there, and still there afterwards.
+
+    Raises:
+        CommandError: One cannot be deleted.
+    """
     for name in names:
         commands.run(["ip", "link", "delete", "dev", name], check=False)
-    for name in _links_of(plan):
+    for name in set(names) & set(list_links()):
         commands.run(["ip", "link", "delete", "dev", name])
-    return len(names)
 
 
 def _links_of(plan: AddressPlan) -> list[str]:

@@ -5,11 +5,13 @@ processes of a hostNetwork Pod enter those of their machine.
 """
 
 import subprocess
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from berth_dev import commands, links, nodefs
+from berth_dev import commands, guests, links, nodefs, runs
 from berth_dev.errors import DevError
+from berth_dev.guests import GuestProcess
 from berth_dev.parts import Part, Program
 from berth_dev.states import Run
 
@@ -43,6 +45,11 @@ class NodeHandle:
     def private(self) -> Path:
         """What the node has of its own under /var and /etc, as the machine sees it."""
         return self.folder / "fs"
+
+    @property
+    def boot_id_file(self) -> Path:
+        """Where the node has its boot ID, since all nodes share the machine's kernel and its."""
+        return self.folder / "boot_id"
 
     @property
     def parts(self) -> list[Part]:
@@ -92,6 +99,52 @@ class NodeHandle:
         """Write the node's own files; nothing of it runs yet."""
         nodefs.write(self.folder, self._run.run_id, self._run.plan, self.name, self.number)
 
+    def agent_program(self) -> Program:
+        """How the node's agent is started now: for one that stands in for it."""
+        return self._agent(self)
+
+    def guests(self) -> list[GuestProcess]:
+        """The QEMU processes of the node's guests, as the kernel sees them: whatever libvirt says."""
+        identity = self.holder.identity
+        return [] if identity is None else guests.find([identity.pid])
+
+    def qemu(self, domain: str) -> GuestProcess | None:
+        """The QEMU process of a domain, if it runs."""
+        return next((guest for guest in self.guests() if guest.domain == domain), None)
+
+    def power_off(self) -> None:
+        """End everything on the node at once, as a power cut does; what it has on disk stays.
+
+        The namespaces end with their last process, and with them /run, all links, and all mounts.
+
+        Raises:
+            DevError: Something survives.
+        """
+        holder = self.holder.identity
+        if holder is None:
+            return
+        runs.end_where(lambda pid: is_inside(pid, holder.pid), but=holder)
+        self.holder.kill()
+        plan = self._run.plan
+        links.remove_names([plan.uplink(self.number), plan.vm_port(self.number)])
+
+    def reboot(self) -> None:
+        """Cut the node's power, and start it again: a new boot ID, nothing runs but what an init would start.
+
+        Raises:
+            DevError: Some part is not ready in time.
+        """
+        self.power_off()
+        self.power_on()
+
+    def power_on(self) -> None:
+        """Start a node that was powered off, and wait until it is ready."""
+        self.make()
+        for part in self.parts[1:]:
+            part.start()
+        for part in self.parts[1:]:
+            part.wait_ready()
+
     def make(self) -> None:
         """Make the namespaces, mounts and links of the node; nothing runs in it yet but the holder.
 
@@ -99,6 +152,7 @@ class NodeHandle:
             DevError: Some step failed; what was made stays, for whoever takes the run down.
         """
         table = self.folder / "fstab"
+        self.boot_id_file.write_text(f"{uuid.uuid4()}\n", encoding="ascii")
         self.holder.start()
         self._wait_for_namespaces()
         self.exec(["mount", "-a", "-T", str(table)])
@@ -145,6 +199,14 @@ def _is_apart(pid: int) -> bool:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "sleep"
     except FileNotFoundError as error:
         raise DevError(f"the process {pid} that holds the namespaces has ended") from error
+
+
+def is_inside(pid: int, holder: int) -> bool:
+    """Whether a process lives on the node that `holder` holds: it sees the node's file system."""
+    try:
+        return Path(f"/proc/{pid}/ns/mnt").readlink() == Path(f"/proc/{holder}/ns/mnt").readlink()
+    except OSError:  # it has ended meanwhile
+        return False
 
 
 def object_of(node: NodeHandle, *, cpus: int, memory_kib: int) -> Mapping[str, object]:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from berth_dev.errors import DevError
@@ -86,11 +86,37 @@ def end_all(run_id: str) -> int:
     Raises:
         DevError: Some do not end.
     """
+    return _end(lambda: set(find(run_id)))
+
+
+def end_where(belongs: Callable[[int], bool], *, but: ProcessIdentity) -> int:
+    """Kill every process for whose id this is true, also those that are being started meanwhile.
+
+    Args:
+        belongs: Says whether a process is to end; must be true of nothing but what a run has started.
+        but: This one stays.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        DevError: Some do not end.
+    """
+
+    def find_them() -> set[ProcessIdentity]:
+        ids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        identities = (ProcessIdentity.of(pid) for pid in ids if pid != os.getpid() and belongs(pid))
+        return {identity for identity in identities if identity is not None and identity != but}
+
+    return _end(find_them)
+
+
+def _end(find_them: Callable[[], set[ProcessIdentity]]) -> int:
     deadline = time.monotonic() + _END_TIMEOUT
     killed: set[ProcessIdentity] = set()
     clean = 0
     while clean < _CLEAN_PASSES:
-        found = set(find(run_id))
+        found = find_them()
         clean = 0 if found else clean + 1
         for identity in found:
             identity.send(signal.SIGKILL)

@@ -138,7 +138,7 @@ def _start_api(cluster: Cluster) -> None:
     folder = cluster.run.state / "control-plane"
     folder.mkdir()
     controlplane.write_credentials(folder)
-    for name in ("etcd", "kube-apiserver", "image-server"):
+    for name in ("etcd", "kube-apiserver", "image-server", *(["links"] if cluster.run.options.links else [])):
         cluster.part(name).start()
 
 
@@ -160,7 +160,7 @@ def _finish_control_plane(cluster: Cluster, say: Say) -> None:
     later: list[str] = [name for name in ("kube-controller-manager", "kube-scheduler") if name in cluster.parts]
     for name in later:
         cluster.part(name).start()
-    for name in (*later, "image-server"):
+    for name in (*later, "image-server", *(["links"] if cluster.run.options.links else [])):
         cluster.part(name).wait_ready()
 
 
@@ -191,7 +191,7 @@ def _start_berth(cluster: Cluster, say: Say) -> None:
     if has_service_account(cluster, berthparts.AGENT):
         kube.wait_in_force(cluster.kubectl, berthparts.AGENT_USER)
         for node in cluster.nodes:
-            berthparts.write_agent_kubeconfig(cluster.kubectl, node)
+            berthparts.write_agent_kubeconfig(cluster.run, cluster.kubectl, node)
     if options.operator:
         started.append(cluster.operator)
     if options.agent:

@@ -34,6 +34,7 @@ class Options:
         scheduler: Whether kube-scheduler runs; nothing needs it until there are Pods.
         durable_etcd: Whether etcd syncs to disk, which only a test that cuts the power needs.
         accelerator: `auto`, `kvm` or `tcg`, for the agents.
+        links: Whether operator and agents reach the API server through links that can be broken (`Cluster.link`).
         operator_env: Further environment of the operator.
         agent_env: Further environment of the agents.
     """
@@ -44,6 +45,7 @@ class Options:
     scheduler: bool = False
     durable_etcd: bool = False
     accelerator: str = "tcg"
+    links: bool = False
     operator_env: dict[str, str] = field(default_factory=dict)
     agent_env: dict[str, str] = field(default_factory=dict)
 

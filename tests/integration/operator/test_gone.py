@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 from tests.integration.operator.crowds import close, create, delete, nodes, room_of, vm_body
-from tests.integration.operator.links import Link
 from tests.integration.operator.records import Binding, Record, held, recording
 from tests.integration.operator.waiting import eventually, side_by_side
 from tests.integration.operator.worlds import World
 
 from berth_api import kinds
 from berth_dev.hollow.nodes import HollowNodes
+from berth_dev.tcplinks import Link
 
 pytestmark = pytest.mark.integration
 STEADY = {"lease_duration": "200", "lease_renew_deadline": "190", "log_level": "DEBUG", "retell": "0.5"}

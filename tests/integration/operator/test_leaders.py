@@ -11,13 +11,13 @@ import pytest
 from tests.integration.api.apiserver import free_ports
 from tests.integration.operator.contests import LEASE, NEVER, contest
 from tests.integration.operator.crowds import close, create, delete, nodes, room_of, silence, vm_body
-from tests.integration.operator.links import Link
 from tests.integration.operator.records import recording
 from tests.integration.operator.waiting import eventually
 from tests.integration.operator.worlds import World
 
 from berth_dev.hollow.nodes import HollowNodes
 from berth_dev.hollow.options import Faults
+from berth_dev.tcplinks import Link
 
 pytestmark = pytest.mark.integration
 
