@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from xml.etree.ElementTree import ParseError
 
 from berth_agent.domain.metadata import MetadataError
-from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
+from berth_agent.hypervisor.descriptions import LiveFacts, boot_memory, describe, owner_in, parse
 from berth_agent.hypervisor.errors import (
     DomainExists,
     DomainNotFound,
@@ -34,6 +34,8 @@ from berth_agent.hypervisor.states import (
     DomainEventKind,
     DomainPower,
     DomainState,
+    DomainStatistics,
+    GuestInfo,
     GuestInterface,
     HostCapabilities,
     HypervisorEvent,
@@ -43,6 +45,8 @@ from berth_agent.hypervisor.subscriptions import Subscriptions
 
 HANG: Final = object()
 GIB = 1024**3
+BLOCK = 2 * 1024**2
+"""What memory is plugged in."""
 CAPABILITIES = HostCapabilities(
     accelerator="tcg",
     architecture="x86_64",
@@ -75,6 +79,8 @@ class FakeHypervisor:
         xml: What was defined, by the VM's UID.
         ignores_shutdown: UIDs of guests that do not hear the power button.
         guests: What the guests' agents answer, by UID; a guest that is not in it has no agent.
+        information: What the agents of `guests` say of their guests, by UID; nothing where it is left out.
+        used: What active guests have used, by UID; nothing where it is left out.
         host: The node's capabilities.
     """
 
@@ -83,6 +89,8 @@ class FakeHypervisor:
         self.xml: dict[str, str] = {}
         self.ignores_shutdown: set[str] = set()
         self.guests: dict[str, tuple[GuestInterface, ...]] = {}
+        self.information: dict[str, GuestInfo] = {}
+        self.used: dict[str, DomainStatistics] = {}
         self.host = host
         self._states: dict[str, DomainState] = {}
         self._defined: dict[str, DomainState] = {}
@@ -106,7 +114,7 @@ class FakeHypervisor:
         self._subscriptions.publish(ConnectionEvent(ConnectionChange.CONNECTED))
 
     def crash(self, uid: str, reason: str = "Crashed") -> None:
-        """Let a guest end by itself, for a reason such as Crashed, Failed or Shutdown."""
+        """Let a guest end by itself, for a reason such as Crashed, Failed, Shutdown, Destroyed or Unknown."""
         self._set(uid, DomainPower.SHUT_OFF, reason)
         self._publish(uid, DomainEventKind.STOPPED, reason)
 
@@ -166,13 +174,13 @@ class FakeHypervisor:
         self._publish(owner.uid, DomainEventKind.DEFINED, "Added" if before is None else "Updated")
         return self._states[owner.uid]
 
-    async def start(self, uid: str, *, paused: bool = False) -> None:
+    async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Run, or stand paused."""
-        await self._called("start", uid, paused)
+        await self._called("start", uid, paused, boot_id)
         if self._must(uid).power.is_active:
             return
         self._set(uid, DomainPower.PAUSED if paused else DomainPower.RUNNING, "User" if paused else "Booted")
-        self._states[uid] = replace(self._states[uid], started_at=datetime.now(UTC))
+        self._states[uid] = replace(self._states[uid], started_at=datetime.now(UTC), boot_id=boot_id)
         self._publish(uid, DomainEventKind.STARTED, "Booted")
 
     async def resume(self, uid: str) -> None:
@@ -214,6 +222,31 @@ class FakeHypervisor:
         self._publish(uid, DomainEventKind.UNDEFINED, "Removed")
         del self._states[uid], self._defined[uid], self.xml[uid]
 
+    async def set_vcpus(self, uid: str, count: int) -> None:
+        """Have this many at once, and at the next start."""
+        await self._called("set_vcpus", uid, count)
+        self._must_be_active(uid)
+        if not 1 <= count <= self._states[uid].max_vcpus:
+            raise OperationInvalid(f"the guest can have from 1 to {self._states[uid].max_vcpus} CPUs, not {count}")
+        for states in (self._states, self._defined):
+            states[uid] = replace(states[uid], vcpus=count)
+
+    async def set_memory(self, uid: str, size: int) -> None:
+        """Have this much at once, and at the next start, in whole blocks."""
+        await self._called("set_memory", uid, size)
+        self._must_be_active(uid)
+        boot, most = boot_memory(parse(self.xml[uid])), self._states[uid].max_memory
+        if boot == most or not boot <= size <= most:
+            raise OperationInvalid(f"the guest can have from {boot} to {most} bytes of memory, not {size}")
+        for states in (self._states, self._defined):
+            states[uid] = replace(states[uid], memory=boot + -(-(size - boot) // BLOCK) * BLOCK)
+
+    async def statistics(self) -> tuple[DomainStatistics, ...]:
+        """What the test said of the active ones."""
+        await self._called("statistics")
+        active = [state.owner for state in self._states.values() if state.power.is_active]
+        return tuple(self.used.get(owner.uid, DomainStatistics(owner=owner)) for owner in active)
+
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """A pool of 100 GiB."""
         await self._called("ensure_pool", name, kind, path)
@@ -226,6 +259,12 @@ class FakeHypervisor:
         """What the test said."""
         await self._called("guest_interfaces", uid)
         return self._guest(uid)
+
+    async def guest_info(self, uid: str) -> GuestInfo:
+        """What the test said."""
+        await self._called("guest_info", uid)
+        interfaces = self._guest(uid)
+        return replace(self.information.get(uid, GuestInfo()), interfaces=interfaces)
 
     async def guest_ping(self, uid: str) -> None:
         """Answer, if the guest has an agent."""

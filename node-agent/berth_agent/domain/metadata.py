@@ -1,17 +1,17 @@
 """`<metadata>`: whose domain this is. What Berth finds without this element it never touches.
 
 It is the only record on the node, and enough: after a crash the agent learns from it which VM each domain is, for
-which claim it was made, and whether its hardware still is what the object asks for.
+which claim it was made, and whether its hardware still is what the object asks for. Domains outlive the agent that made
+them, so what an older one did not write yet is read as not known.
 """
 
-from hashlib import sha256
-from json import dumps
 from re import compile as regex
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
+from xml.etree.ElementTree import Element as XMLElement
 from xml.etree.ElementTree import ParseError, fromstring
 
 from pydantic import ConfigDict, Field, ValidationError
-from pydantic_xml import BaseXmlModel, element
+from pydantic_xml import BaseXmlModel, attr, element
 
 from berth_agent.domain.elements import Element
 from berth_agent.domain.requests import DomainRequest
@@ -28,6 +28,15 @@ class MetadataError(ValueError):
     """The element is there, but does not say whose the domain is."""
 
 
+class Part(BaseXmlModel, tag="part", ns=PREFIX, nsmap=_NSMAP):
+    """An aspect of the guest's hardware, by the hash of what was asked for."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: Name = attr()
+    digest: Name
+
+
 class Owner(BaseXmlModel, tag="vm", ns=PREFIX, nsmap=_NSMAP):
     """The VM that the domain was made for."""
 
@@ -39,8 +48,12 @@ class Owner(BaseXmlModel, tag="vm", ns=PREFIX, nsmap=_NSMAP):
     claim_id: Name = element(tag="claim", ns=PREFIX, nsmap=_NSMAP)
     generation: int = element(ns=PREFIX, nsmap=_NSMAP)
     """Generation of the spec that the domain was made from."""
-    hardware: Name = element(ns=PREFIX, nsmap=_NSMAP)
-    """`hardware_hash` of the request that the domain was made from."""
+    restarted_at: Annotated[str, Field(max_length=64)] | None = element(
+        tag="restarted", ns=PREFIX, nsmap=_NSMAP, default=None
+    )
+    """`spec.restartedAt` that the domain was made for."""
+    parts: Annotated[tuple[Part, ...], Field(max_length=64)] = ()
+    """`DomainRequest.parts`, in the order of their names."""
 
     @classmethod
     def read(cls, xml: str) -> Self:
@@ -55,11 +68,22 @@ class Owner(BaseXmlModel, tag="vm", ns=PREFIX, nsmap=_NSMAP):
             root = fromstring(xml)  # noqa: S314 - without declarations there are no entities to expand
             if _local(root.tag) != cls.__xml_tag__:
                 raise MetadataError(f"the element is {_local(root.tag)}, not {cls.__xml_tag__}")
-            texts = {_local(child.tag): (child.text or "").strip() for child in root}
-            fields = {"claim_id" if tag == "claim" else tag: text for tag, text in texts.items()}
-            return cls.model_validate(fields)
+            return cls.model_validate(_fields(root))
         except (ValidationError, ParseError) as error:
             raise MetadataError(f"the domain's metadata is not readable: {error}") from error
+
+
+_RENAMED = {"claim": "claim_id", "restarted": "restarted_at"}
+
+
+def _fields(root: XMLElement) -> dict[str, str | list[dict[str, str]]]:
+    texts = {_local(child.tag): _text(child) for child in root if _local(child.tag) != "part"}
+    parts = [{"name": child.get("name", ""), "digest": _text(child)} for child in root if _local(child.tag) == "part"]
+    return {_RENAMED.get(tag, tag): text for tag, text in texts.items()} | {"parts": parts}
+
+
+def _text(item: XMLElement) -> str:
+    return (item.text or "").strip()
 
 
 def _local(tag: str) -> str:
@@ -81,32 +105,6 @@ def owner_of(request: DomainRequest) -> Owner:
         uid=request.uid,
         claim_id=request.claim_id,
         generation=request.generation,
-        hardware=hardware_hash(request),
+        restarted_at=request.restarted_at or None,
+        parts=tuple(Part(name=name, digest=digest) for name, digest in request.parts.items()),
     )
-
-
-def _cpu(request: DomainRequest) -> dict[str, Any]:
-    """Features are a set: in another order they are no other hardware."""
-    asked = request.cpu.model_dump(exclude_defaults=True)
-    return asked | ({"features": sorted(set(request.cpu.features))} if request.cpu.features else {})
-
-
-def hardware_hash(request: DomainRequest) -> str:
-    """A hash of what the guest has as hardware: where it differs from a running domain's, a restart is required.
-
-    Over the request, not the XML: a Berth that learns to write a new element must not make every running VM look
-    outdated. What belongs to this node or this incarnation (taps, seed, log, claim) is not in it, and neither is what
-    was left at its default, so that a new field changes no hash.
-    """
-    kernel = request.kernel
-    parts = {
-        "cpu": _cpu(request),
-        "memory": request.memory,
-        "firmware": request.firmware.model_dump(exclude_defaults=True, exclude={"kernel"}),
-        "machine": request.machine_type,
-        "accelerator": request.accelerator,
-        "disks": [[disk.name, disk.path, disk.format, disk.bus, disk.boot_order] for disk in request.disks],
-        "interfaces": [[nic.name, nic.mac_address, nic.mtu, nic.queues] for nic in request.interfaces],
-        "kernel": None if kernel is None else [kernel.path, kernel.initrd_path, kernel.command_line],
-    }
-    return sha256(dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

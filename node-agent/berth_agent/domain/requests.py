@@ -4,9 +4,10 @@ The API server has checked what users wrote, but an object may be older than a r
 from this node: so everything that ends up in the XML is checked here again, where a mistake would become a domain.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from re import compile as regex
+from types import MappingProxyType
 from typing import Any, Literal
 from unicodedata import category
 
@@ -25,6 +26,9 @@ _CLAIM = regex(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,126}[A-Za-z0-9])?")
 _MACHINE = regex(r"q35|pc-q35-[a-z0-9]([a-z0-9.-]{0,54}[a-z0-9])?")
 _MODEL = regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _FEATURE = regex(r"[a-z0-9][a-z0-9._-]{0,62}")
+_PART = regex(r"[A-Za-z][A-Za-z0-9]{0,62}")
+_HASH = regex(r"[0-9a-f]{1,64}")
+_MAX_TEXT = 64
 _FORBIDDEN = frozenset(("Cc", "Cs", "Cn"))
 _MIN_MEMORY = 16 * 1024 * 1024
 _MIN_MTU, _MAX_MTU = 68, 65535
@@ -86,6 +90,8 @@ class DomainRequest:
     cpu: CPU
     memory: int
     """Bytes that the guest boots with."""
+    memory_max: int | None = None
+    """Bytes that the running guest can be given at most; left out: what it boots with."""
     accelerator: Accelerator
     machine_type: str
     """A canonical type such as pc-q35-7.2, kept over the VM's life: the guest's hardware must not change under it."""
@@ -97,9 +103,14 @@ class DomainRequest:
     kernel: DirectKernel | None = None
     console_log_path: str
     """File to which the guest's serial console is appended; virtlogd rotates it."""
+    restarted_at: str = ""
+    """`spec.restartedAt` that the domain is made for, as text; empty where there is none."""
+    parts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What the guest is made from, a hash for each aspect: `berth_agent.domain.hardware.parts_of`. Without order."""
 
     def __post_init__(self) -> None:
         """Check everything once, so that no element has to."""
+        object.__setattr__(self, "parts", MappingProxyType(dict(sorted(self.parts.items()))))
         _check_text(self, "")
         _check_identity(self)
         for index, disk in enumerate(self.disks):
@@ -155,6 +166,13 @@ def _check_identity(request: DomainRequest) -> None:
         raise InvalidDomainRequest(f"cpu.maxSockets is {request.cpu.max_sockets}: it must be at least cpu.sockets")
     if request.memory < _MIN_MEMORY:
         raise InvalidDomainRequest(f"memory is {request.memory} bytes: a guest needs at least 16Mi")
+    if request.memory_max is not None and request.memory_max < request.memory:
+        raise InvalidDomainRequest(f"memory.maxSize is {request.memory_max} bytes: it must be at least memory.size")
+    if len(request.restarted_at) > _MAX_TEXT:
+        raise InvalidDomainRequest(f"restarted_at has {len(request.restarted_at)} characters: it is a time")
+    for name, text in request.parts.items():
+        _match(_PART.fullmatch, name, "parts", "named by letters and digits")
+        _match(_HASH.fullmatch, text, f"parts[{name}]", "a hash in hexadecimal digits")
     _check_path(request.console_log_path, "console_log_path")
 
 

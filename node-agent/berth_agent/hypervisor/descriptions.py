@@ -5,6 +5,7 @@ The XML comes from libvirtd, which parsed and wrote it itself: it has no documen
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 from berth_agent.domain.metadata import NAMESPACE_URI, MetadataError, Owner
@@ -15,6 +16,8 @@ RUN_URI = "https://berth.dev/domain/run/v1"
 """Namespace of what is noted of one run of the guest; it is kept with the live domain only and goes with it."""
 RUN_PREFIX = "berth-run"
 RUN_TAG = f"{{{RUN_URI}}}run"
+VIRTIO_MEM = "devices/memory[@model='virtio-mem']"
+_UNITS = {"b": 1, "bytes": 1, "KiB": 2**10, "k": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 
 
@@ -57,13 +60,20 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         power_reason=facts.power_reason,
         claim_id=owner.claim_id,
         generation=owner.generation,
-        hardware=owner.hardware,
         machine_type=_attribute(root, "os/type", "machine"),
+        vcpus=_vcpus(root),
+        max_vcpus=max_vcpus(root),
+        boot_memory=boot_memory(root),
+        memory=boot_memory(root) + _requested_memory(root),
+        max_memory=boot_memory(root) + pluggable_memory(root),
+        restarted_at=owner.restarted_at or "",
+        parts=MappingProxyType({part.name: part.digest for part in owner.parts}),
         interfaces=tuple(_interface(item) for item in root.iterfind("devices/interface")),
         disks=tuple(_disk(item) for item in root.iterfind("devices/disk")),
         console=_attribute(root, "devices/serial/source", "path"),
         guest_agent_connected=_agent_connected(root),
         started_at=_started_at(root) if facts.power.is_active else None,
+        boot_id=_attribute(root, f"metadata/{RUN_TAG}", "boot") if facts.power.is_active else "",
         autostart=facts.autostart,
         persistent=facts.persistent,
     )
@@ -99,3 +109,38 @@ def _started_at(root: Element) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC) if text else None
     except ValueError:
         return None
+
+
+def _vcpus(root: Element) -> int:
+    found = root.find("vcpu")
+    return 0 if found is None else _whole(found.get("current") or found.text or "")
+
+
+def max_vcpus(root: Element) -> int:
+    """CPUs that the domain has room for."""
+    return _whole(root.findtext("vcpu", ""))
+
+
+def boot_memory(root: Element) -> int:
+    """Bytes that the guest boots with: libvirt's `<memory>` holds what can be plugged in as well."""
+    return size_of(root.find("memory")) - pluggable_memory(root)
+
+
+def pluggable_memory(root: Element) -> int:
+    """Bytes that the guest can be given while it runs, or has been given."""
+    return sum(size_of(device.find("target/size")) for device in root.iterfind(VIRTIO_MEM))
+
+
+def _requested_memory(root: Element) -> int:
+    return sum(size_of(device.find("target/requested")) for device in root.iterfind(VIRTIO_MEM))
+
+
+def size_of(item: Element | None) -> int:
+    """A size; without a unit libvirt means KiB (libvirt, "Domain XML format", element memory)."""
+    if item is None:
+        return 0
+    return _whole(item.text or "") * _UNITS.get(item.get("unit", "KiB"), 0)
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.strip().isdecimal() else 0

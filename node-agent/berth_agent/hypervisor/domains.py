@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from xml.etree.ElementTree import ParseError
+from xml.sax.saxutils import quoteattr
 
 import libvirt
 import structlog
@@ -98,8 +99,8 @@ def define_domain(connection: Any, xml: str) -> DomainState:
     return state
 
 
-def start_domain(connection: Any, search: Search, *, paused: bool) -> None:
-    """Start the guest, unless it is active, and note when."""
+def start_domain(connection: Any, search: Search, *, paused: bool, boot_id: str = "") -> None:
+    """Start the guest, unless it is active, and note when, and in which run of the node."""
     domain = must_find(connection, search)
     try:
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
@@ -107,7 +108,7 @@ def start_domain(connection: Any, search: Search, *, paused: bool) -> None:
         if is_code(error, libvirt.VIR_ERR_OPERATION_INVALID) and domain.isActive():
             return
         raise
-    _note_start(connection, domain)
+    _note_start(connection, domain, boot_id)
 
 
 def resume_domain(connection: Any, search: Search) -> None:
@@ -264,12 +265,14 @@ def _whose(domain: Any, owner: Owner | None) -> str:
     return f"the VM {owner.namespace}/{owner.name} ({owner.uid})"
 
 
-def _note_start(connection: Any, domain: Any) -> None:
-    """Keep the time with the live domain, where it outlives this process and goes with the guest."""
+def _note_start(connection: Any, domain: Any, boot_id: str) -> None:
+    """Keep time and boot ID with the live domain, where it outlives this process and goes with the guest."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     try:
-        domain.setMetadata(kind, f"<run started='{now}'/>", RUN_PREFIX, RUN_URI, live)
+        domain.setMetadata(
+            kind, f"<run started={quoteattr(now)} boot={quoteattr(boot_id)}/>", RUN_PREFIX, RUN_URI, live
+        )
     except libvirt.libvirtError as error:
         if is_broken(connection):
             raise

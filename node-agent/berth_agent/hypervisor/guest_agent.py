@@ -6,7 +6,7 @@ import libvirt
 import libvirt_qemu
 
 from berth_agent.hypervisor.domains import Search, must_find
-from berth_agent.hypervisor.states import GuestInterface
+from berth_agent.hypervisor.states import GuestInfo, GuestInterface
 
 _MAX_INTERFACES, _MAX_ADDRESSES = 64, 64
 _MAX_TEXT = 64
@@ -33,6 +33,22 @@ def list_guest_interfaces(connection: Any, search: Search, patience: int) -> tup
             ),
         )
         for name, values in list(found.items())[:_MAX_INTERFACES]
+    )
+
+
+def read_guest_info(connection: Any, search: Search, patience: int) -> GuestInfo:
+    """Names, operating system and NICs. An agent that does not know one of the questions leaves its answer empty."""
+    domain = must_find(connection, search)
+    domain.agentSetResponseTimeout(patience)
+    what = libvirt.VIR_DOMAIN_GUEST_INFO_OS | libvirt.VIR_DOMAIN_GUEST_INFO_HOSTNAME
+    found = domain.guestInfo(what, 0)
+    return GuestInfo(
+        hostname=_text(found.get("hostname")),
+        os_id=_text(found.get("os.id")),
+        os_name=_text(found.get("os.pretty-name") or found.get("os.name")),
+        os_version=_text(found.get("os.version-id")),
+        kernel_release=_text(found.get("os.kernel-release")),
+        interfaces=list_guest_interfaces(connection, search, patience),
     )
 
 

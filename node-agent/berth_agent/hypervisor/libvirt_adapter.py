@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, TypeVar
 import structlog
 
 from berth_agent.domain.requests import Accelerator
-from berth_agent.hypervisor import capabilities, domains, guest_agent, storage_pools
+from berth_agent.hypervisor import capabilities, domains, guest_agent, resources, statistics, storage_pools
 from berth_agent.hypervisor.connection import LibvirtConnection
 from berth_agent.hypervisor.domains import Search
 from berth_agent.hypervisor.errors import HypervisorError
@@ -29,6 +29,8 @@ from berth_agent.hypervisor.states import (
     DomainEventKind,
     DomainOwner,
     DomainState,
+    DomainStatistics,
+    GuestInfo,
     GuestInterface,
     HostCapabilities,
     HypervisorEvent,
@@ -120,9 +122,9 @@ class LibvirtHypervisor:
         self._owners[state.uuid] = state.owner
         return state
 
-    async def start(self, uid: str, *, paused: bool = False) -> None:
+    async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Start the guest."""
-        act = partial(domains.start_domain, search=self._search(uid), paused=paused)
+        act = partial(domains.start_domain, search=self._search(uid), paused=paused, boot_id=boot_id)
         await self._connection.call(act, self._deadlines.start, subject=uid)
 
     async def resume(self, uid: str) -> None:
@@ -146,6 +148,23 @@ class LibvirtHypervisor:
         """Forget the domain."""
         await self._change(partial(domains.undefine_domain, search=self._search(uid)), uid)
 
+    async def set_vcpus(self, uid: str, count: int) -> None:
+        """Give the running guest this many CPUs."""
+        await self._change(partial(resources.set_vcpus, search=self._search(uid), count=count), uid)
+
+    async def set_memory(self, uid: str, size: int) -> None:
+        """Ask the running guest to have this much memory."""
+        await self._change(partial(resources.set_memory, search=self._search(uid), size=size), uid)
+
+    async def statistics(self) -> tuple[DomainStatistics, ...]:
+        """What every active domain of ours has used."""
+        owners = dict(self._owners)
+
+        def read_statistics(connection: Any) -> tuple[DomainStatistics, ...]:
+            return statistics.read_statistics(connection, lambda domain: owners.get(domain.UUIDString()))
+
+        return await self._connection.call(read_statistics, self._deadlines.query)
+
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """Make a storage pool active, and look at its room."""
         act = partial(storage_pools.ensure_pool, name=name, kind=kind, path=path)
@@ -154,6 +173,10 @@ class LibvirtHypervisor:
     async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
         """NICs and addresses as the guest's agent tells them."""
         return await self._ask_guest(guest_agent.list_guest_interfaces, uid)
+
+    async def guest_info(self, uid: str) -> GuestInfo:
+        """What the guest's agent says of the guest."""
+        return await self._ask_guest(guest_agent.read_guest_info, uid)
 
     async def guest_ping(self, uid: str) -> None:
         """Return when the guest's agent has answered."""

@@ -9,7 +9,15 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Literal, Protocol
 
-from berth_agent.hypervisor.states import DomainState, GuestInterface, HostCapabilities, HypervisorEvent, PoolInfo
+from berth_agent.hypervisor.states import (
+    DomainState,
+    DomainStatistics,
+    GuestInfo,
+    GuestInterface,
+    HostCapabilities,
+    HypervisorEvent,
+    PoolInfo,
+)
 
 ShutdownMode = Literal["acpi", "agent"]
 
@@ -41,8 +49,13 @@ class HypervisorPort(Protocol):
             DomainExists: the name or the UUID belongs to another domain.
         """
 
-    async def start(self, uid: str, *, paused: bool = False) -> None:
+    async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Start the guest; with its CPUs stopped if `paused`. One that is active already is left as it is.
+
+        Args:
+            uid: The VM's.
+            paused: Do not let it run yet.
+            boot_id: The node's boot ID, noted with the running guest: see `DomainState.boot_id`.
 
         Raises:
             DomainNotFound: the VM has no domain here.
@@ -87,6 +100,30 @@ class HypervisorPort(Protocol):
             OperationInvalid: the guest is active.
         """
 
+    async def set_vcpus(self, uid: str, count: int) -> None:
+        """Give the running guest this many CPUs, and its next start as well. A guest may keep CPUs it was to give back.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            OperationInvalid: the guest is not active, or `count` is not from 1 to `DomainState.max_vcpus`.
+            OperationFailed: QEMU or the guest does not do it.
+        """
+
+    async def set_memory(self, uid: str, size: int) -> None:
+        """Ask the running guest to have this much memory, in bytes; it takes in or gives back what it can, later.
+
+        Rounded up to the blocks that memory comes in, 2 MiB.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            OperationInvalid: the guest is not active, has no memory that can be plugged in, or `size` is not from what
+                it booted with to `DomainState.max_memory`.
+            OperationFailed: QEMU does not do it.
+        """
+
+    async def statistics(self) -> tuple[DomainStatistics, ...]:
+        """What every active domain of ours has used, in one look that asks no guest."""
+
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """Make a storage pool that is active and started with libvirtd, if it is not there yet, and look at its room.
 
@@ -105,6 +142,14 @@ class HypervisorPort(Protocol):
 
     async def guest_ping(self, uid: str) -> None:
         """Return when the guest's agent has answered.
+
+        Raises:
+            DomainNotFound: the VM has no domain here.
+            GuestAgentUnavailable: no agent answers.
+        """
+
+    async def guest_info(self, uid: str) -> GuestInfo:
+        """What the guest's agent says of the guest. What it does not know, or says in vain, is left empty.
 
         Raises:
             DomainNotFound: the VM has no domain here.

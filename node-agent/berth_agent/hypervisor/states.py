@@ -1,6 +1,7 @@
 """What the hypervisor tells, as plain values: no libvirt object leaves the adapter."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -64,9 +65,21 @@ class DomainState:
     claim_id: str
     generation: int
     """Generation of the spec that the domain was made from."""
-    hardware: str
-    """Hash of the guest's hardware: `berth_agent.domain.metadata.hardware_hash`."""
     machine_type: str
+    vcpus: int
+    """CPUs that the guest has; while it is off, those that it starts with."""
+    max_vcpus: int
+    """CPUs that it can be given while it runs."""
+    memory: int
+    """Bytes that the guest has, or starts with. What it was given is counted even if it has not taken it in yet."""
+    boot_memory: int
+    """Bytes that the guest was started with, which nothing takes away from it while it runs."""
+    max_memory: int
+    """Bytes that it can be given while it runs."""
+    restarted_at: str = ""
+    """`spec.restartedAt` that the domain was made for; empty: none, or not known."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """What the guest was made from: `berth_agent.domain.hardware.parts_of`. Empty where an older agent made it."""
     interfaces: tuple[DomainInterface, ...] = ()
     disks: tuple[DomainDisk, ...] = ()
     console: str = ""
@@ -74,6 +87,8 @@ class DomainState:
     guest_agent_connected: bool = False
     started_at: datetime | None = None
     """When the running guest was started here; not known of one that somebody else started."""
+    boot_id: str = ""
+    """The node's boot ID when the running guest was started; empty: not known."""
     autostart: bool = False
     persistent: bool = True
 
@@ -182,3 +197,60 @@ class GuestInterface:
     mac_address: str
     ip_addresses: tuple[str, ...] = ()
     """With prefix length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuestInfo:
+    """What the guest's agent says of the guest: printable, of bounded length, and the guest's word all the same."""
+
+    hostname: str = ""
+    os_id: str = ""
+    """Such as debian."""
+    os_name: str = ""
+    """Such as Debian GNU/Linux 12 (bookworm)."""
+    os_version: str = ""
+    kernel_release: str = ""
+    interfaces: tuple[GuestInterface, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockStatistics:
+    """What a disk has moved since its guest was started."""
+
+    target: str
+    """Such as vda."""
+    read_bytes: int = 0
+    read_requests: int = 0
+    write_bytes: int = 0
+    write_requests: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetStatistics:
+    """What a tap has moved since it was made, as the node counts: what it receives, the guest has sent."""
+
+    device: str
+    """The tap."""
+    rx_bytes: int = 0
+    rx_packets: int = 0
+    rx_drops: int = 0
+    tx_bytes: int = 0
+    tx_packets: int = 0
+    tx_drops: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainStatistics:
+    """What an active domain of ours has used."""
+
+    owner: DomainOwner
+    cpu_seconds: float = 0.0
+    """CPU time of the QEMU process since the guest was started."""
+    memory_rss: int | None = None
+    """Bytes of the node's memory that the QEMU process holds; None where libvirt does not tell."""
+    memory_current: int | None = None
+    """Bytes that the balloon leaves to the guest."""
+    memory_available: int | None = None
+    """Bytes that the guest's kernel could use without swapping, where its balloon driver tells."""
+    blocks: tuple[BlockStatistics, ...] = ()
+    nets: tuple[NetStatistics, ...] = ()

@@ -5,12 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.integration.hypervisor.conftest import Vm, blank_disk
+from tests.integration.hypervisor.conftest import MIB, Vm, blank_disk
 from tests.integration.hypervisor.listeners import Heard
 from tests.integration.hypervisor.nodes import Node
 
 from berth_agent.domain.documents import build
-from berth_agent.domain.metadata import hardware_hash
 from berth_agent.domain.requests import DomainDisk
 from berth_agent.hypervisor.errors import DomainNotFound, OperationFailed, OperationInvalid
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 
 async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervisor, heard: Heard, vm: Vm) -> None:
-    request = vm()
+    request = vm(parts={"cpu": "c0", "disks": "d0"}, restarted_at="2026-01-01T00:00:00+00:00")
     uid = request.uid
 
     defined = await hypervisor.define(build(request))
@@ -31,13 +30,15 @@ async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervis
     assert [(disk.target, disk.source, disk.serial) for disk in defined.disks] == [
         ("vda", request.disks[0].path, "root")
     ]
-    assert defined.hardware == hardware_hash(request)
+    assert (defined.parts, defined.restarted_at) == ({"cpu": "c0", "disks": "d0"}, "2026-01-01T00:00:00+00:00")
+    assert (defined.vcpus, defined.max_vcpus, defined.memory, defined.max_memory) == (1, 1, 96 * MIB, 96 * MIB)
 
-    await hypervisor.start(uid)
+    await hypervisor.start(uid, boot_id="b-1&'")
     running = await hypervisor.domain(uid)
     assert running is not None
     assert (running.power, running.power_reason) == (DomainPower.RUNNING, "Booted")
     assert running.console.startswith("/dev/pts/")
+    assert running.boot_id == "b-1&'"
     assert running.started_at is not None
     assert abs(datetime.now(UTC) - running.started_at) < timedelta(seconds=30)
 
@@ -50,12 +51,8 @@ async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervis
     await hypervisor.destroy(uid)
     off = await hypervisor.domain(uid)
     assert off is not None
-    assert (off.power, off.power_reason, off.failed, off.started_at) == (
-        DomainPower.SHUT_OFF,
-        "Destroyed",
-        False,
-        None,
-    )
+    assert (off.power, off.power_reason, off.failed) == (DomainPower.SHUT_OFF, "Destroyed", False)
+    assert (off.started_at, off.boot_id) == (None, "")
     await hypervisor.undefine(uid)
     assert await hypervisor.domain(uid) is None
     assert await hypervisor.domains() == ()
@@ -116,15 +113,15 @@ async def test_what_is_not_active_cannot_be_paused(hypervisor: LibvirtHypervisor
 
 
 async def test_a_running_guest_keeps_its_hardware_when_it_is_redefined(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
-    before = vm()
-    after = replace(before, cpu=CPU(cores=2), generation=2)
+    before = vm(parts={"cpu": "a0"})
+    after = replace(before, cpu=CPU(cores=2), generation=2, parts={"cpu": "b0"})
     await hypervisor.define(build(before))
     await hypervisor.start(before.uid)
-    assert (await hypervisor.define(build(after))).hardware == hardware_hash(before)
+    assert (await hypervisor.define(build(after))).parts == before.parts
     await hypervisor.destroy(before.uid)
     state = await hypervisor.domain(before.uid)
     assert state is not None
-    assert (state.generation, state.hardware) == (2, hardware_hash(after))
+    assert (state.generation, state.vcpus, state.parts) == (2, 2, after.parts)
 
 
 async def test_a_vm_without_a_domain_has_nothing_to_start(hypervisor: LibvirtHypervisor, vm: Vm) -> None:

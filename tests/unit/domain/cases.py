@@ -26,12 +26,20 @@ SMALL: Final = DomainRequest(
     seed_path="/var/lib/berth/seeds/6b1f2b1e.iso",
     interfaces=(DomainInterface(name="default", tap_device="bt6b1f2b1e0", mac_address="52:54:00:12:34:56"),),
     console_log_path="/var/lib/berth/consoles/6b1f2b1e.log",
+    parts={"cpu": "30a5c0e1", "disks": "fd6f14de", "networks": "4cbd98c2"},
 )
 """The usual small VM under TCG: one disk from an image, a seed, a NIC."""
 
 CASES: Final[dict[str, DomainRequest]] = {
     "small-tcg": SMALL,
-    "small-kvm": replace(SMALL, accelerator="kvm", generation=2, claim_id="c-c9f0f895"),
+    "small-kvm": replace(
+        SMALL,
+        accelerator="kvm",
+        generation=2,
+        claim_id="c-c9f0f895",
+        restarted_at="2026-01-01T00:00:00+00:00",
+        parts={},
+    ),
     "sized-by-class": replace(
         SMALL,
         name="classy",
@@ -39,6 +47,7 @@ CASES: Final[dict[str, DomainRequest]] = {
         uid="00000000-0000-4000-8000-000000000002",
         cpu=CPU(cores=2, sockets=2, threads=2, max_sockets=4),
         memory=4096 * MIB + 1,
+        memory_max=8192 * MIB,
         accelerator="kvm",
     ),
     "named-cpu": replace(SMALL, cpu=CPU(cores=2, model="Westmere"), machine_type="pc-q35-7.1"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.domain.cases import CASES, SMALL
 
-from berth_agent.domain.metadata import hardware_hash
+from berth_agent.domain.documents import build
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, InvalidDomainRequest
 from berth_api.hardware import CPU
 from berth_api.virtualmachines import Firmware
@@ -34,6 +34,11 @@ _NIC = SMALL.interfaces[0]
         ({"cpu": CPU.model_construct(cores=1, sockets=1, threads=1, max_sockets=None, model="x,+vmx")}, "cpu.model"),
         ({"cpu": CPU(sockets=4, max_sockets=2)}, "maxSockets"),
         ({"memory": 1024}, "16Mi"),
+        ({"memory_max": SMALL.memory - 1}, "memory.maxSize"),
+        ({"restarted_at": "x" * 65}, "restarted_at"),
+        ({"restarted_at": "a\nb"}, "U+000A"),
+        ({"parts": {"a b": "c0"}}, "parts"),
+        ({"parts": {"cpu": "</x>"}}, "parts[cpu]"),
         ({"disks": ()}, "nothing to boot"),
         ({"disks": (replace(_DISK, path="relative.qcow2"),)}, "disks[0].path"),
         ({"disks": (replace(_DISK, path="/pool/../etc/shadow"),)}, "disks[0].path"),
@@ -75,9 +80,14 @@ def test_the_uuid_is_the_firmwares_where_one_is_given() -> None:
     assert CASES["efi-secure-boot"].domain_uuid == "11111111-2222-4333-8444-555555555555"
 
 
-def test_features_in_another_order_are_no_other_hardware() -> None:
-    one, other = (replace(SMALL, cpu=CPU(features=names)) for names in (("avx", "avx2"), ("avx2", "avx")))
-    assert hardware_hash(one) == hardware_hash(other) != hardware_hash(SMALL)
+def test_parts_in_another_order_are_the_same_and_cannot_be_changed() -> None:
+    given = {"cpu": "a0", "disks": "b0"}
+    one, other = replace(SMALL, parts=given), replace(SMALL, parts={"disks": "b0", "cpu": "a0"})
+    assert one == other
+    assert build(one) == build(other)
+    given["cpu"] = "changed"
+    assert one.parts["cpu"] == "a0"
+    assert not hasattr(one.parts, "__setitem__")
 
 
 def test_names_of_different_vms_never_meet() -> None:

@@ -66,7 +66,7 @@ async def test_it_refuses_what_libvirt_refuses(fake: FakeHypervisor) -> None:
 async def test_a_running_guest_keeps_its_hardware(fake: FakeHypervisor) -> None:
     before = await fake.define(build(SMALL))
     await fake.start(SMALL.uid)
-    assert (await fake.define(build(CASES["blank-disk"]))).hardware == before.hardware
+    assert (await fake.define(build(replace(CASES["blank-disk"], parts={"disks": "c0"})))).parts == before.parts
     await fake.destroy(SMALL.uid)
     state = await fake.domain(SMALL.uid)
     assert state is not None
