@@ -2,15 +2,18 @@
 
 Two sources tell of a claim, and either may be first. A decision *assumes* its claim at once, so that the next decision
 counts it although nothing is written yet; what the API server shows *confirms* it, or, when the write failed, the
-assumption is settled and gone. A claim that both tell of counts once. The ledger is never the truth: it is rebuilt
-from the API alone whenever leadership changes.
+assumption is settled and gone. A claim that both tell of counts once, as the API server shows it. A claim that is
+assumed in place of another on the same node (a VM that starts again, or is resized) counts together with that one as
+the larger of the two, not as two VMs. The ledger is never the truth: it is rebuilt from the API alone whenever
+leadership changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import TypeVar
 
-from berth_operator.scheduling.holdings import Address, Holding, HoldingKey
+from berth_operator.scheduling.holdings import Address, Holding, HoldingKey, either
 from berth_operator.scheduling.snapshot import Snapshot
 
 _T = TypeVar("_T")
@@ -25,8 +28,9 @@ class Ledger:
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._entries: dict[HoldingKey, Holding] = {}
-        self._confirmed: dict[str, str] = {}
-        self._assumed: dict[str, str] = {}
+        self._counted: dict[str, tuple[Holding, ...]] = {}
+        self._confirmed: dict[str, Holding] = {}
+        self._assumed: dict[str, Holding] = {}
         self._addresses: dict[str, dict[Address, set[HoldingKey]]] = {}
         self._numbers: dict[str, dict[int, set[int]]] = {}
         self._macs: dict[str, set[HoldingKey]] = {}
@@ -41,32 +45,45 @@ class Ledger:
 
     def assume(self, holding: Holding) -> None:
         """Count a claim that was decided and is being written."""
-        self.settle(holding.uid)
-        self._assumed[holding.uid] = holding.claim_id
-        self._enter(holding)
+        self._assumed[holding.uid] = holding
+        self._count(holding.uid)
 
     def assumed(self, uid: str) -> str | None:
         """Id of the claim that is assumed for a VM."""
-        return self._assumed.get(uid)
+        holding = self._assumed.get(uid)
+        return holding.claim_id if holding is not None else None
 
     def settle(self, uid: str) -> bool:
         """The write's outcome is known and observed: the assumption ends. True if that freed anything."""
-        claim_id = self._assumed.pop(uid, None)
-        return claim_id is not None and self._leave(uid, claim_id)
+        return self._assumed.pop(uid, None) is not None and self._count(uid)
 
     def observe(self, uid: str, holding: Holding | None) -> bool:
-        """What the API server shows a VM to hold. True if that freed anything."""
-        before = self._confirmed.pop(uid, None)
-        if holding is not None:
-            self._confirmed[uid] = holding.claim_id
-            self._enter(holding)
-        return before is not None and self._leave(uid, before)
+        """What the API server shows a VM to hold. True if that freed anything: the claim, or a part of it."""
+        if self._confirmed.get(uid) == holding:
+            return False
+        if holding is None:
+            del self._confirmed[uid]
+        else:
+            self._confirmed[uid] = holding
+        return self._count(uid)
+
+    @contextmanager
+    def without(self, uid: str) -> Iterator[None]:
+        """Decide about a VM that holds something as if it held nothing. Not to be awaited in."""
+        own = self._counted.get(uid, ())
+        for holding in own:
+            self._snapshot.give_back(holding)
+        try:
+            yield
+        finally:
+            for holding in own:
+                self._snapshot.take(holding)
 
     def rebuild(self, holdings: Iterable[Holding]) -> None:
         """Forget all, assumptions too, and count only these."""
         for holding in self._entries.values():
             self._snapshot.give_back(holding)
-        self._entries, self._confirmed, self._assumed = {}, {}, {}
+        self._entries, self._counted, self._confirmed, self._assumed = {}, {}, {}, {}
         self._addresses, self._numbers, self._macs = {}, {}, {}
         for holding in holdings:
             self.observe(holding.uid, holding)
@@ -90,13 +107,31 @@ class Ledger:
     def _owner(self, keys: set[HoldingKey], but: str) -> str | None:
         return min((self._entries[key].owner for key in keys if key[0] != but), default=None)
 
+    def _count(self, uid: str) -> bool:
+        """Count what a VM holds by both sources. True if it held anything before that it does not hold now."""
+        before, after = self._counted.get(uid, ()), self._holdings_of(uid)
+        for holding in before:
+            if holding not in after:
+                self._remove(holding)
+        for holding in after:
+            if holding not in before:
+                self._enter(holding)
+        if after:
+            self._counted[uid] = after
+        else:
+            self._counted.pop(uid, None)
+        return not all(any(now.covers(then) for now in after) for then in before)
+
+    def _holdings_of(self, uid: str) -> tuple[Holding, ...]:
+        confirmed, assumed = self._confirmed.get(uid), self._assumed.get(uid)
+        if confirmed is None or assumed is None:
+            return tuple(holding for holding in (confirmed, assumed) if holding is not None)
+        if confirmed.claim_id == assumed.claim_id:
+            return (confirmed,)
+        return (either(confirmed, assumed),) if confirmed.node == assumed.node else (confirmed, assumed)
+
     def _enter(self, holding: Holding) -> None:
         key = holding.key
-        known = self._entries.get(key)
-        if known == holding:
-            return
-        if known is not None:
-            self._remove(known)
         self._entries[key] = holding
         self._snapshot.take(holding)
         for nic in holding.interfaces:
@@ -104,15 +139,6 @@ class Ledger:
         for network, address in holding.addresses:
             self._addresses.setdefault(network, {}).setdefault(address, set()).add(key)
             self._numbers.setdefault(network, {}).setdefault(address.version, set()).add(int(address))
-
-    def _leave(self, uid: str, claim_id: str) -> bool:
-        if claim_id in (self._confirmed.get(uid), self._assumed.get(uid)):
-            return False
-        holding = self._entries.get((uid, claim_id))
-        if holding is None:
-            return False
-        self._remove(holding)
-        return True
 
     def _remove(self, holding: Holding) -> None:
         key = holding.key

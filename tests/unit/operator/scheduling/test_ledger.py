@@ -165,3 +165,60 @@ def test_a_refused_or_released_claim_holds_nothing() -> None:
 
 def test_the_answer_to_an_earlier_claim_frees_nothing() -> None:
     assert held_by(bound(refusedClaim="c0", releasedClaim="c0")) is not None
+
+
+def test_a_stopped_vm_keeps_all_but_its_cpu_and_memory() -> None:
+    held = held_by(bound(stoppedClaim="c1"))
+    assert held == Holding("u", "ns/a", "c1", "node-1", 0, 0, {"p": GIB}, (), Member("ns", (("app", "x"),)))
+
+
+def test_that_an_earlier_claim_was_stopped_frees_nothing() -> None:
+    held = held_by(bound(stoppedClaim="c0"))
+    assert held is not None
+    assert held.cpu == 1500
+
+
+def test_a_holding_that_shrinks_frees_something() -> None:
+    one, seen = ledger()
+    one.observe("a", holding("a"))
+    assert one.observe("a", holding("a", cpu=0, memory=0)) is True
+    assert used(seen) == [0, 0]
+    assert one.observe("a", holding("a", cpu=0, memory=0)) is False
+    assert one.observe("a", holding("a")) is False
+    assert used(seen) == [1000, 0]
+
+
+def test_who_is_in_another_group_by_now_may_have_made_way() -> None:
+    one, _ = ledger()
+    one.observe("a", holding("a", member=Member("ns", (("app", "x"),))))
+    assert one.observe("a", holding("a", member=Member("ns", (("app", "y"),)))) is True
+
+
+def test_a_claim_in_place_of_another_on_its_node_counts_with_it_as_one() -> None:
+    one, seen = ledger()
+    one.observe("a", holding("a", claim="1", cpu=0, pools={"default": 2 * GIB}, addresses=("10.0.0.5/24",)))
+    one.assume(holding("a", claim="2", cpu=2000, pools={"default": GIB}, addresses=("10.0.0.6/24",)))
+    assert (used(seen), int(seen.slots[0] - seen.free_slots[0])) == ([2000, 0], 1)
+    assert int(seen.free_storage("default")[0]) == int(snapshot(node("node-1")).free_storage("default")[0]) - 2 * GIB
+    assert {str(each) for each in one.taken("lan")} == {"10.0.0.5", "10.0.0.6"}
+    assert one.observe("a", holding("a", claim="2", cpu=2000, addresses=("10.0.0.6/24",))) is True
+    assert one.settle("a") is False
+    assert {str(each) for each in one.taken("lan")} == {"10.0.0.6"}
+    assert [each.claim_id for each in one.holdings] == ["2"]
+
+
+def test_a_claim_that_was_not_written_leaves_the_one_before() -> None:
+    one, seen = ledger()
+    one.observe("a", holding("a", claim="1", cpu=0))
+    one.assume(holding("a", claim="2", cpu=2000))
+    assert one.settle("a") is True
+    assert (used(seen), [each.claim_id for each in one.holdings]) == ([0, 0], ["1"])
+
+
+def test_one_who_holds_something_can_be_looked_past() -> None:
+    one, seen = ledger()
+    one.observe("a", holding("a"))
+    one.observe("b", holding("b"))
+    with one.without("a"):
+        assert used(seen) == [1000, 0]
+    assert used(seen) == [2000, 0]
