@@ -191,3 +191,186 @@ async def test_work_that_has_to_wait_is_tried_again_after_a_pause_and_is_no_bug(
     assert len(at) == 3
     assert at[2] - at[1] > at[1] - at[0] > 0.4
     assert "bug" not in caplog.text
+
+
+async def test_work_that_stepped_aside_lends_its_place_and_takes_one_again() -> None:
+    one, done = queue(), []
+    stalled, most, running = asyncio.Event(), 0, 0
+
+    async def work(key: str) -> None:
+        nonlocal most, running
+        if key.startswith("slow"):
+            async with one.aside(within=60):
+                await stalled.wait()
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+        done.append(key)
+
+    for number in range(20):
+        one.add(f"slow-{number}")
+    for key in ("a", "b", "c"):
+        one.add(key)
+    asyncio.get_running_loop().call_later(10, stalled.set)
+    await working(one, work, 9, workers=2)
+    assert sorted(done) == ["a", "b", "c"]
+
+
+async def test_those_that_come_back_together_still_keep_to_the_number_of_places() -> None:
+    one, most, running, runs = queue(), 0, 0, 0
+    stalled = asyncio.Event()
+
+    async def work(_key: str) -> None:
+        nonlocal most, running, runs
+        async with one.aside(within=60):
+            await stalled.wait()
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+
+    for number in range(20):
+        one.add(str(number))
+    asyncio.get_running_loop().call_later(1, stalled.set)
+    await working(one, work, 30, workers=3)
+    assert (runs, most) == (20, 3)
+
+
+async def test_a_key_that_stepped_aside_is_still_worked_on_by_nobody_else() -> None:
+    one, running, most, runs = queue(), 0, 0, 0
+
+    async def work(_key: str) -> None:
+        nonlocal running, most, runs
+        running, runs = running + 1, runs + 1
+        most = max(most, running)
+        async with one.aside(within=60):
+            await asyncio.sleep(5)
+        running -= 1
+
+    one.add("a")
+    asyncio.get_running_loop().call_later(1, one.add, "a")
+    await working(one, work, 20, workers=4)
+    assert (runs, most) == (2, 1)
+
+
+async def test_what_is_over_soon_never_lends_its_place() -> None:
+    one, most, running = queue(), 0, 0
+
+    async def work(_key: str) -> None:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        async with one.aside(within=60, after=2):
+            await asyncio.sleep(1)
+        running -= 1
+
+    for number in range(10):
+        one.add(str(number))
+    await working(one, work, 20, workers=2)
+    assert most == 2
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a bug"), TryLater("away")])
+async def test_work_that_fails_aside_gives_no_place_twice_and_loses_none(fault: Exception) -> None:
+    one, most, running, failed = queue(), 0, 0, 0
+
+    async def work(key: str) -> None:
+        nonlocal most, running, failed
+        if key == "failing":
+            async with one.aside(within=60), one.aside(within=60):
+                await asyncio.sleep(0.1)
+                failed += 1
+                raise fault
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(1)
+        running -= 1
+
+    one.add("failing")
+    for number in range(20):
+        one.add_after(str(number), 20.0)
+    await working(one, work, 60, workers=2)
+    assert failed > 3
+    assert most == 2
+
+
+async def test_cancelled_work_does_not_wait_for_a_place_and_the_queue_works_again_afterwards() -> None:
+    one, done = queue(), []
+
+    async def stall(_key: str) -> None:
+        async with one.aside(within=60):
+            await asyncio.Event().wait()
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    for key in ("a", "b", "c"):
+        one.add(key)
+    await working(one, stall, 5, workers=1)
+    assert one.running == 0
+    for key in ("a", "b", "c"):
+        one.add(key)
+    await working(one, work, 5, workers=1)
+    assert done == ["a", "b", "c"]
+
+
+async def test_work_that_is_cancelled_before_it_began_is_worked_on_by_the_next_run() -> None:
+    one, done = queue(), []
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    one.add("a")
+    running = asyncio.create_task(one.run(work, 1))
+    await asyncio.sleep(0)
+    assert one.running == 1, "its task is made, and has not begun"
+    running.cancel()
+    await asyncio.wait({running})
+    one.add("a")
+    await working(one, work, 1)
+    assert "a" in done
+    assert one.running == 0
+
+
+async def test_stepping_aside_outside_of_work_is_nothing() -> None:
+    async with queue().aside(within=1):
+        pass
+
+
+async def test_it_says_how_long_a_key_has_waited_for_a_place() -> None:
+    one = queue()
+
+    async def work(_key: str) -> None:
+        await asyncio.Event().wait()
+
+    assert one.oldest == 0
+    task = asyncio.create_task(one.run(work, 1))
+    one.add("a")
+    await asyncio.sleep(1)
+    assert (one.oldest, one.running) == (0, 1)
+    one.add("b")
+    await asyncio.sleep(7)
+    assert one.oldest == pytest.approx(7)
+    task.cancel()
+
+
+async def test_work_past_what_it_may_take_is_said_to_be_stuck_and_aside_it_may_take_longer() -> None:
+    one = queue()
+
+    async def work(key: str) -> None:
+        if key == "download":
+            async with one.aside(within=6 * 3600):
+                await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(one.run(work, 4))
+    one.add("download")
+    one.add("hung")
+    await asyncio.sleep(299)
+    assert one.stuck == ()
+    await asyncio.sleep(2)
+    assert one.stuck == ("hung",)
+    await asyncio.sleep(6 * 3600)
+    assert set(one.stuck) == {"download", "hung"}
+    task.cancel()
