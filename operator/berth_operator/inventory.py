@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
+from berth_api.fields import CONDITION_LIBVIRT_READY
 from berth_api.hypervisors import Hypervisor
 from berth_api.quantities import to_bytes
 from berth_api.storagepools import StoragePool
@@ -35,6 +36,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
         slots=spec.max_virtual_machines,
         accelerator=status.accelerator or "" if status.capacity else "",
         schedulable=spec.schedulable and not spec.maintenance and not (node is not None and node.cordoned),
+        libvirt=not any(c.type == CONDITION_LIBVIRT_READY and c.status != "True" for c in status.conditions),
         labels=node.labels if node else {},
         taints=node.taints if node else (),
         cpu_models=frozenset(status.cpu_models),

@@ -47,6 +47,8 @@ class NodeFacts:
     accelerator: str = ""
     """`kvm` or `tcg`; empty: the node's agent has not reported yet."""
     schedulable: bool = True
+    libvirt: bool = True
+    """False: the node's agent says that libvirt does not answer it."""
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     cpu_models: frozenset[str] = frozenset()

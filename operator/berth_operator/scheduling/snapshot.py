@@ -74,6 +74,7 @@ class Snapshot:
         self.live: BoolArray = self._column("live", size, np.bool_)
         self.ready: BoolArray = self._column("ready", size, np.bool_)
         self.schedulable: BoolArray = self._column("schedulable", size, np.bool_)
+        self.libvirt: BoolArray = self._column("libvirt", size, np.bool_)
         self.reported: BoolArray = self._column("reported", size, np.bool_)
         self.accelerated: BoolArray = self._column("accelerated", size, np.bool_)
         self.sealable: BoolArray = self._column("sealable", size, np.bool_)
@@ -354,6 +355,7 @@ class Snapshot:
 
     def _set_nature(self, row: int, facts: NodeFacts) -> None:
         self.schedulable[row] = facts.schedulable
+        self.libvirt[row] = facts.libvirt
         self.reported[row] = bool(facts.accelerator)
         self.accelerated[row] = facts.accelerator == "kvm"
         self.sealable[row] = bool(facts.public_key)
@@ -377,6 +379,7 @@ def _nature(facts: NodeFacts) -> tuple[object, ...]:
     return (
         facts.accelerator,
         facts.schedulable,
+        facts.libvirt,
         facts.labels,
         facts.taints,
         facts.cpu_models,

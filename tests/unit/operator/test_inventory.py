@@ -207,3 +207,23 @@ def test_migrations_are_counted_also_for_a_node_that_is_seen_later() -> None:
     assert scene.inventory.snapshot().migrations.tolist() == [1]
     scene.inventory.note_migration("n", -1)
     assert scene.inventory.snapshot().migrations.tolist() == [0]
+
+
+@pytest.mark.parametrize(("status", "libvirt"), [("True", True), ("False", False), ("Unknown", False), (None, True)])
+def test_a_node_whose_agent_says_that_libvirt_is_away_is_known_by_it(status: str | None, *, libvirt: bool) -> None:
+    scene = Scene()
+    condition = {"type": "LibvirtReady", "status": status, "reason": "x", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+    scene.hypervisor("n", conditions=[condition] if status else [])
+    facts = scene.inventory.facts("n")
+    assert facts is not None
+    assert facts.libvirt is libvirt
+
+
+def test_a_libvirt_that_returns_may_help_a_waiting_vm() -> None:
+    scene = Scene()
+    since = "2026-01-01T00:00:00Z"
+    for status in ("False", "True"):
+        told = scene.rooms
+        condition = {"type": "LibvirtReady", "status": status, "reason": "x", "lastTransitionTime": since}
+        scene.hypervisor("n", conditions=[condition])
+        assert scene.rooms == told + 1

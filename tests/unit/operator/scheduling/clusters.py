@@ -144,6 +144,7 @@ def node(dice: Dice, name: str) -> NodeFacts:
         slots=dice.randint(0, 5),
         accelerator=dice.choice(("kvm", "kvm", "kvm", "tcg", "tcg", "tcg", "")),
         schedulable=dice.chance(0.9),
+        libvirt=dice.chance(0.95),
         labels=dice.node_labels(),
         taints=dice.taints("NoSchedule", "NoExecute", "PreferNoSchedule") if dice.chance(0.3) else (),
         cpu_models=frozenset(dice.some(("EPYC", "Haswell"))),

@@ -216,6 +216,7 @@ FILTERS: dict[str, Passes] = {
     "Tolerated": lambda _w, r, n: not untolerated(r, n, "NoSchedule", "NoExecute"),
     "Schedulable": lambda _w, _r, n: n.schedulable,
     "Ready": lambda w, _r, n: n.name in w.ready and n.accelerator != "",
+    "Libvirt": lambda _w, _r, n: n.libvirt,
     "NotRefused": lambda _w, r, n: n.name not in r.excluded,
     "CPUModel": lambda _w, r, n: (
         r.requirements.cpu_model in ANY_MODEL or not n.cpu_models or r.requirements.cpu_model in n.cpu_models

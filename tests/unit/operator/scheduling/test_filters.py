@@ -35,6 +35,7 @@ GPU = Taint("gpu", "yes")
         (node("n", taints=(Taint("old", effect="NoExecute"),)), {}, "not tolerate (old:NoExecute)"),
         (node("n", schedulable=False), {}, "1 is closed for new VMs"),
         (node("n", accelerator=""), {}, "1 is not ready (no heartbeat of its agent)"),
+        (node("n", libvirt=False), {}, "1 has no libvirt that answers"),
         (node("n"), {"excluded": frozenset({"n"})}, "1 refused this VM lately"),
         (node("n", cpu_models=frozenset({"EPYC"})), {"cpu_model": "Haswell"}, "not have the CPU model (Haswell)"),
         (
@@ -276,6 +277,7 @@ def test_what_is_short_is_rounded_up(amount: int, text: str) -> None:
         ({"accelerator": ""}, {"accelerator": "tcg"}, {}),
         ({}, {"accelerator": "kvm"}, {"cpu_model": "host-passthrough"}),
         ({"schedulable": False}, {}, {}),
+        ({"libvirt": False}, {}, {}),
         ({}, {"labels": {"disk": "ssd"}}, {"node_selector": (("disk", "ssd"),)}),
         ({"taints": (GPU,)}, {}, {}),
         ({"cpu_models": frozenset({"EPYC"})}, {"cpu_models": frozenset({"EPYC", "Rome"})}, {"cpu_model": "Rome"}),

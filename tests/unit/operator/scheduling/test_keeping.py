@@ -36,6 +36,7 @@ def test_of_equal_nodes_the_first_name_is_kept() -> None:
         node("n", slots=0),
         node("n", schedulable=False),
         node("n", accelerator=""),
+        node("n", libvirt=False),
     ],
 )
 def test_no_room_is_kept_where_the_vm_would_not_fit_even_alone(facts: NodeFacts) -> None:
