@@ -12,6 +12,7 @@ from berth_api.probes import Probe
 
 MAX_WHY = 256
 """Characters of a reason that are kept: it ends up in a condition's message."""
+_NOT_YET = "the readiness probe has not succeeded yet"
 
 
 class ProbeKind(StrEnum):
@@ -72,7 +73,7 @@ def begin(kind: ProbeKind, *, was_ready: bool = False) -> Health:
     """
     if kind is ProbeKind.LIVENESS or was_ready:
         return Health(kind, passing=True)
-    return Health(kind, passing=False, why="the readiness probe has not succeeded yet")
+    return Health(kind, passing=False, why=_NOT_YET)
 
 
 def after(health: Health, probe: Probe, answer: Answer) -> Health:
@@ -83,8 +84,11 @@ def after(health: Health, probe: Probe, answer: Answer) -> Health:
         probe: whose thresholds count.
         answer: what became of the question.
     """
-    if answer.outcome is Outcome.UNKNOWN or health.final:
+    if health.final:
         return health
+    if answer.outcome is Outcome.UNKNOWN:
+        never_asked = health.last is None and not health.passing
+        return replace(health, why=f"{_NOT_YET}: {answer.why}"[:MAX_WHY]) if never_asked else health
     run = health.run + 1 if answer.outcome is health.last else 1
     passing = answer.outcome is Outcome.SUCCESS
     threshold = probe.success_threshold if passing else probe.failure_threshold

@@ -72,6 +72,13 @@ def test_the_reason_stays_as_it_was_when_the_verdict_fell() -> None:
     assert after(health, probe, Answer(Outcome.FAILURE, "something else")).why == health.why
 
 
+def test_a_guest_that_could_never_be_asked_is_told_why() -> None:
+    unknown = Answer(Outcome.UNKNOWN, "no NIC of the VM has an address on this node")
+    health = after(begin(ProbeKind.READINESS), Probe(), unknown)
+    assert health.why == f"the readiness probe has not succeeded yet: {unknown.why}"
+    assert after(after(health, Probe(), SUCCESS), Probe(), unknown).why == ""
+
+
 def test_a_reason_is_cut_short() -> None:
     health = follow(ProbeKind.LIVENESS, Probe(failure_threshold=1), Answer(Outcome.FAILURE, "x" * 9999))
     assert len(health.why) == MAX_WHY
