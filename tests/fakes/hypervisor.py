@@ -7,7 +7,7 @@ never returns, as a libvirtd that stopped answering would without a deadline.
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -84,7 +84,10 @@ class FakeHypervisor:
         host: The node's capabilities.
     """
 
-    def __init__(self, host: HostCapabilities = CAPABILITIES) -> None:
+    def __init__(
+        self, host: HostCapabilities = CAPABILITIES, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._now = now
         self.calls: list[Call] = []
         self.xml: dict[str, str] = {}
         self.ignores_shutdown: set[str] = set()
@@ -180,7 +183,7 @@ class FakeHypervisor:
         if self._must(uid).power.is_active:
             return
         self._set(uid, DomainPower.PAUSED if paused else DomainPower.RUNNING, "User" if paused else "Booted")
-        self._states[uid] = replace(self._states[uid], started_at=datetime.now(UTC), boot_id=boot_id)
+        self._states[uid] = replace(self._states[uid], started_at=self._now(), boot_id=boot_id)
         self._publish(uid, DomainEventKind.STARTED, "Booted")
 
     async def resume(self, uid: str) -> None:

@@ -25,9 +25,13 @@ class Admissions:
 
     def note(self, vm: VirtualMachine) -> None:
         """Take over the claim of one VM if it is admitted and not released."""
-        status = vm.status
-        if status.claim is not None and status.admitted_claim == status.claim.id != status.released_claim:
-            self._claims[vm.metadata.uid] = status.claim
+        status, claim = vm.status, vm.status.claim
+        if claim is None or claim.id == status.released_claim:
+            return
+        if claim.id == status.stopped_claim:
+            self.rest(vm.metadata.uid, claim)
+        elif claim.id == status.admitted_claim:
+            self._claims[vm.metadata.uid] = claim
 
     def admit(
         self,
@@ -52,6 +56,14 @@ class Admissions:
     def hold(self, uid: str, claim: Claim) -> None:
         """Count the claim of a guest that runs already, whether there is room or not."""
         self._claims[uid] = claim
+
+    def holds(self, uid: str) -> bool:
+        """Whether anything is counted for the VM."""
+        return uid in self._claims
+
+    def rest(self, uid: str, claim: Claim) -> None:
+        """Count of the claim all but CPU and memory: its guest is off. Under this claim it does not start again."""
+        self._claims[uid] = claim.model_copy(update={"cpu": "0", "memory": "0"})
 
     def release(self, uid: str) -> None:
         """Give the VM's room back."""

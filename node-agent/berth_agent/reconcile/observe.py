@@ -71,7 +71,11 @@ async def observe_remains(tools: Tools, uid: str) -> Observed:
 
 async def _observe_around(tools: Tools, uid: str, domain: DomainState | None) -> Observed:
     attachments = await tools.attachments.observe(uid)
-    around = Observed(interfaces=_interfaces(attachments.get(uid, ())), has_seed=await tools.seeds.has_seed(uid))
+    around = Observed(
+        interfaces=_interfaces(attachments.get(uid, ())),
+        has_seed=await tools.seeds.has_seed(uid),
+        node_boot_id=tools.boot_id,
+    )
     if domain is None:
         return around
     return replace(
@@ -80,7 +84,16 @@ async def _observe_around(tools: Tools, uid: str, domain: DomainState | None) ->
         domain_uuid=domain.uuid,
         machine_type=domain.machine_type,
         guest_agent_connected=domain.guest_agent_connected,
-        failed=domain.failed,
+        reason=domain.power_reason,
+        started_at=domain.started_at,
+        restarted_at=domain.restarted_at,
+        boot_id=domain.boot_id,
+        parts=domain.parts,
+        vcpus=domain.vcpus,
+        max_vcpus=domain.max_vcpus,
+        boot_memory=domain.boot_memory,
+        memory=domain.memory,
+        max_memory=domain.max_memory,
     )
 
 

@@ -7,7 +7,7 @@ which fails the step and is tried again.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from re import compile as regex
@@ -15,22 +15,27 @@ from time import perf_counter
 
 import structlog
 
+from berth_agent.reconcile.hardwares import hardware_of
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.observe import observe, observe_remains
 from berth_agent.reconcile.ownership import bound_elsewhere_or_gone
 from berth_agent.reconcile.plan.desired import Desired, Goal, desired_of
+from berth_agent.reconcile.plan.histories import brought_up
 from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.planning import plan
-from berth_agent.reconcile.plan.reports import Failure, Situation, agents_part, status_of
+from berth_agent.reconcile.plan.reports import agents_part, status_of
+from berth_agent.reconcile.plan.situations import Answers, Failure, Situation
 from berth_agent.reconcile.plan.steps import ShutdownDomain, Step
 from berth_agent.reconcile.rounds import LOOK_ERRORS, STEP_ERRORS, ClaimRefused, Owner, Round, Tools
-from berth_agent.reconcile.steps import act
+from berth_agent.reconcile.steps import act as take_step
 from berth_api.fields import AGENT
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import TryLater
 
 log = structlog.get_logger()
+Act = Callable[[Step, Round], Awaitable[None]]
+"""Takes one step."""
 
 
 _LOOK_AGAIN_AFTER_DOUBT = 10.0
@@ -39,8 +44,8 @@ _LOOK_AGAIN_AFTER_DOUBT = 10.0
 
 _REASON = regex(r"[A-Za-z]([A-Za-z0-9_]{0,126}[A-Za-z0-9])?")
 """What a condition takes for a reason; an API error has what the server or a proxy before it said."""
-_MAKING = (Goal.RUN, Goal.PAUSE)
-"""Goals whose rounds make things, and may take long."""
+_ASK_AGAIN = 60.0
+"""Seconds until a node that had no room for more of a running guest is asked again."""
 
 
 def _is_being_cancelled() -> bool:
@@ -83,11 +88,19 @@ class _Stop:
     asked_at: datetime | None = None
 
 
+def _no(work: Round, refused: ClaimRefused) -> Answers:
+    """How a claim is refused: a VM that has nothing here goes elsewhere, one with disks here stays, off."""
+    if work.observed.nothing:
+        return replace(work.answers, refused=refused.claim_id, refusal=str(refused))
+    return replace(work.answers, stopped=refused.claim_id, refusal=str(refused))
+
+
 class Reconciler:
     """Brings the VMs of this node to what their objects say."""
 
-    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = _now) -> None:
+    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = _now, act: Act = take_step) -> None:
         self._tools = tools
+        self._take_step = act
         self._holds = holds
         self._now = now
         self._running: dict[str, _Running] = {}
@@ -119,10 +132,10 @@ class Reconciler:
     def outdated(self, owner: Owner) -> None:
         """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
         running = self._running.get(owner.uid)
-        if running is None or running.goal not in _MAKING:
+        if running is None or not running.goal.is_making:
             return
         vm = self._tools.view.vm(owner.uid)
-        if vm is not None and desired_of(vm, running.observed).goal in _MAKING:
+        if vm is not None and self._desired(vm, running.observed).goal.is_making:
             return
         running.interrupted = True
         if running.task is not None:
@@ -133,21 +146,29 @@ class Reconciler:
         self._holds.lift(owner.uid)
 
     async def _round(self, vm: VirtualMachine, observed: Observed) -> float | None:
-        desired = self._with_grace(vm, desired_of(vm, observed), observed)
+        desired = self._with_grace(vm, self._desired(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
         work = Round.of_vm(vm, desired, observed, self._tools, self.report)
         failure = await self._act(work, to_do.steps)
-        if ShutdownDomain() in to_do.steps and failure is None:
+        if failure is None and any(isinstance(step, ShutdownDomain) for step in to_do.steps):
             self._stops[vm.metadata.uid].asked_at = self._now()
         if work.answers.released is not None:
             return None
         if to_do.steps:
             work.observed = await observe(self._tools, vm)
         await self.report(work, failure)
+        if work.answers.stopped is not None and vm.status.claim is not None:
+            self._tools.admissions.rest(vm.metadata.uid, vm.status.claim)
         if failure is not None:
             return self._holds.hold(vm, retryable=failure.retryable, active=work.observed.power.is_active)
         self._holds.forget(vm.metadata.uid)
+        if work.answers.refusal and work.observed.power.is_active:
+            return _ASK_AGAIN
         return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
+
+    def _desired(self, vm: VirtualMachine, observed: Observed) -> Desired:
+        lived = brought_up(vm, observed, self._now())
+        return desired_of(lived, observed, hardware_of(self._tools, vm))
 
     async def _purge(self, owner: Owner) -> float | None:
         """Take down what is left of a VM, once the API server itself says that it does not belong here."""
@@ -168,7 +189,7 @@ class Reconciler:
         An agent that is started anew begins the grace again: later, never earlier.
         """
         uid = vm.metadata.uid
-        if desired.goal not in (Goal.STOP, Goal.REMOVE) or not observed.power.is_active:
+        if not desired.goal.is_stopping or not observed.power.is_active:
             self._stops.pop(uid, None)
             return desired
         grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
@@ -184,7 +205,7 @@ class Reconciler:
                 if failure is not None:
                     return failure
         except ClaimRefused as refused:
-            work.answers = replace(work.answers, refused=refused.claim_id, refusal=str(refused))
+            work.answers = _no(work, refused)
         finally:
             del self._running[work.owner.uid]
         return None
@@ -193,7 +214,7 @@ class Reconciler:
         if running.interrupted:
             raise Interrupted
         begun = perf_counter()
-        task = asyncio.ensure_future(act(step, work))
+        task = asyncio.ensure_future(self._take_step(step, work))
         running.task = task if step.interruptible else None
         try:
             async with asyncio.timeout(step.deadline):
@@ -223,8 +244,10 @@ class Reconciler:
             ApiError: it could not be written. The round is done again, and so is the report.
         """
         vm = self._tools.view.vm(work.owner.uid) or work.vm
-        situation = Situation(vm, work.desired, work.observed, work.answers, failure)
-        status = status_of(situation, self._now())
+        now = self._now()
+        waits = work.desired.start_at is not None and now < work.desired.start_at
+        situation = Situation(vm, work.desired, work.observed, work.answers, failure, waits)
+        status = status_of(situation, now)
         if status == agents_part(vm):
             return
         namespace, name = vm.key

@@ -17,7 +17,7 @@ from berth_agent.reconcile.holds import fingerprint
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
-from berth_agent.reconcile.plan.reports import PREPARING, Answers
+from berth_agent.reconcile.plan.situations import PREPARING, Answers
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
@@ -40,13 +40,6 @@ class ObjectChanged(Exception):
 
     reason = "ObjectChanged"
     retryable = True
-
-
-class SpecExceedsClaim(Exception):
-    """The spec asks for more, or other, than what the VM is bound with."""
-
-    reason = "SpecExceedsClaim"
-    retryable = False
 
 
 class ObjectUnreadable(Exception):
@@ -75,7 +68,6 @@ STEP_ERRORS = (
     ReferenceMissing,
     UnsealFailed,
     ObjectChanged,
-    SpecExceedsClaim,
     ObjectUnreadable,
     StepFailed,
     ApiError,
@@ -119,9 +111,19 @@ class Tools:
     admissions: Admissions
     namespace: str = "berth-system"
     """Where Leases are."""
+    boot_id: str = ""
+    """The node's boot ID: another after each reboot."""
 
 
 Report = Callable[["Round"], Awaitable[None]]
+
+
+def _admitted(vm: VirtualMachine, desired: Desired) -> str | None:
+    """The admitted claim: a running guest keeps its former one until the node has answered the new one."""
+    claim = vm.status.claim.id if vm.status.claim is not None else None
+    if desired.admitted:
+        return claim
+    return vm.status.admitted_claim if vm.status.released_claim is None else None
 
 
 @dataclass
@@ -141,7 +143,7 @@ class Round:
     def of_vm(cls, vm: VirtualMachine, desired: Desired, observed: Observed, tools: Tools, report: Report) -> "Round":
         """A round for an object that is bound here."""
         claim = vm.status.claim.id if vm.status.claim is not None else None
-        answers = Answers(admitted=claim if desired.admitted else None)
+        answers = Answers(admitted=_admitted(vm, desired), stopped=claim if desired.yielded else None)
         return cls(Owner.of(vm), desired, observed, tools, report, vm, answers)
 
     @classmethod

@@ -36,12 +36,14 @@ class AgentWorld:
 
     directory: Path
     api: FakeApi = field(default_factory=FakeApi)
-    hypervisor: FakeHypervisor = field(default_factory=FakeHypervisor)
+    hypervisor: FakeHypervisor = field(init=False)
     attachments: FakeAttachments = field(default_factory=FakeAttachments)
     uid: str = field(default_factory=lambda: str(uuid4()))
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    boot_id: str = ""
 
     def __post_init__(self) -> None:
+        self.hypervisor = FakeHypervisor(now=lambda: self.now)
         self.pools = NodePools(self.hypervisor)
         self.tools = self.new_tools()
         self.reconciler = self.new_reconciler()
@@ -63,6 +65,7 @@ class AgentWorld:
             consoles=consoles,
             key=NodeKey.load_or_create(self.directory / "node.key"),
             admissions=Admissions(),
+            boot_id=self.boot_id,
         )
 
     def clock(self) -> float:

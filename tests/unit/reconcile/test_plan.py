@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from berth_agent.reconcile.plan import steps as plans
 from berth_agent.reconcile.plan.desired import Desired, Goal
+from berth_agent.reconcile.plan.differences import Hardware
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
-from berth_agent.reconcile.plan.planning import POWER_BUTTON_INTERVAL, plan
+from berth_agent.reconcile.plan.planning import POWER_BUTTON_INTERVAL, Plan, plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
+GIB = 2**30
 NAMES = st.lists(st.sampled_from(["a", "b", "c"]), unique=True).map(tuple)
 
 
@@ -32,6 +34,11 @@ desires = st.builds(
     disk_names=NAMES,
     interface_names=NAMES,
     destroy_at=st.sampled_from([None, NOW - timedelta(seconds=1), LATER]),
+    yielded=st.booleans(),
+    start_at=st.sampled_from([None, NOW - timedelta(seconds=1)]),
+    hardware=st.sampled_from(
+        [None, Hardware(2, 2 * GIB), Hardware(4, GIB, {"disks": "new"}), Hardware(2, GIB, {}, False)]
+    ),
 )
 observations = st.builds(
     Observed,
@@ -41,6 +48,12 @@ observations = st.builds(
     ),
     disks=NAMES.map(lambda names: {name: disk(name) for name in names}),
     has_seed=st.booleans(),
+    guest_agent_connected=st.booleans(),
+    vcpus=st.sampled_from([0, 1, 2]),
+    max_vcpus=st.just(2),
+    boot_memory=st.just(GIB),
+    memory=st.sampled_from([0, GIB]),
+    max_memory=st.sampled_from([GIB, 4 * GIB]),
 )
 
 
@@ -52,8 +65,9 @@ class Node:
         self.obedient = obedient
         self.admitted = False
         self.released = False
+        self.yielded = False
 
-    def take(self, step: plans.Step) -> None:  # noqa: C901, PLR0912 - one case a step, on purpose
+    def take(self, step: plans.Step) -> None:  # noqa: C901, PLR0912, PLR0915 - one case a step, on purpose
         seen = self.observed
         match step:
             case plans.AdmitClaim():
@@ -89,6 +103,16 @@ class Node:
             case plans.DeleteDisks():
                 assert not seen.power.is_active, "a running guest keeps its disks"
                 seen = replace(seen, disks={})
+            case plans.PlugCPUs(cpus):
+                assert seen.power is Power.RUNNING
+                assert cpus <= seen.max_vcpus
+                seen = replace(seen, vcpus=cpus)
+            case plans.PlugMemory(memory):
+                assert seen.boot_memory <= memory <= seen.max_memory
+                seen = replace(seen, memory=memory)
+            case plans.YieldClaim():
+                assert not seen.power.is_active, "a running guest keeps its CPU and memory"
+                self.yielded = True
             case plans.ReleaseClaim():
                 assert seen.nothing, "the claim is released last, when nothing is left"
                 self.released = True
@@ -99,7 +123,9 @@ class Node:
 
 def run(desired: Desired, node: Node, now: datetime = NOW) -> None:
     for _ in range(4):
-        desired = replace(desired, admitted=desired.admitted or node.admitted)
+        desired = replace(desired, admitted=desired.admitted or node.admitted, yielded=desired.yielded or node.yielded)
+        if desired.goal is Goal.RESTART and not node.observed.power.is_active:
+            desired = replace(desired, goal=Goal.RUN)
         for step in plan(desired, node.observed, now).steps:
             node.take(step)
 
@@ -110,12 +136,13 @@ def test_every_plan_ends_in_what_was_asked_for(desired: Desired, observed: Obser
     run(desired, node)
     end = node.observed
     match desired.goal:
-        case Goal.RUN:
+        case Goal.RUN | Goal.RESTART:
             assert end.power in (Power.RUNNING, Power.STOPPING)
         case Goal.PAUSE:
             assert end.power in (Power.PAUSED, Power.STOPPING)
         case Goal.STOP:
             assert not end.power.is_active
+            assert node.yielded or desired.yielded
         case Goal.REMOVE:
             assert end.nothing
             assert node.released
@@ -128,9 +155,11 @@ def test_every_plan_ends_in_what_was_asked_for(desired: Desired, observed: Obser
 def test_what_a_plan_leads_to_needs_no_further_plan(desired: Desired, observed: Observed) -> None:
     node = Node(observed)
     run(desired, node)
-    settled = replace(desired, admitted=True)
+    settled = replace(desired, admitted=True, yielded=True)
     again = plan(settled, node.observed, NOW).steps
-    if desired.goal in (Goal.RUN, Goal.PAUSE, Goal.STOP):
+    if desired.goal is Goal.RESTART:
+        assert again == plan(settled, node.observed, NOW).steps
+    elif desired.goal in (Goal.RUN, Goal.PAUSE, Goal.STOP):
         assert again == ()
     else:
         assert set(again) <= {plans.DeleteDisks(), plans.ReleaseClaim()}
@@ -146,7 +175,8 @@ def test_a_plan_that_was_killed_between_two_steps_is_continued(
         node.take(step)
     node.released = False
     run(desired, node)
-    assert node.observed.nothing == (desired.goal in (Goal.REMOVE, Goal.PURGE) or node.observed == Observed())
+    removed = desired.goal in (Goal.REMOVE, Goal.PURGE)
+    assert node.observed.nothing == (removed or (desired.goal is Goal.STOP and observed.nothing))
 
 
 @given(desires, observations)
@@ -193,3 +223,46 @@ def test_a_nic_that_left_the_spec_is_detached_before_the_next_start() -> None:
     observed = Observed(power=Power.OFF, interfaces={"old": interface("old")})
     steps = plan(Desired(Goal.RUN, admitted=True, interface_names=("new",)), observed, NOW).steps
     assert steps.index(plans.DetachInterface("old")) < steps.index(plans.AttachInterface("new"))
+
+
+def test_the_guests_agent_is_asked_first_and_then_the_power_button() -> None:
+    observed = Observed(power=Power.RUNNING, guest_agent_connected=True)
+    desired = Desired(Goal.STOP, destroy_at=LATER)
+    assert plan(desired, observed, NOW).steps == (plans.ShutdownDomain(by_agent=True),)
+    again = replace(desired, asked_at=NOW - POWER_BUTTON_INTERVAL)
+    assert plan(again, observed, NOW).steps == (plans.ShutdownDomain(),)
+
+
+def test_a_guest_that_keeps_ending_waits_for_its_time() -> None:
+    desired = Desired(Goal.RUN, admitted=True, start_at=NOW + timedelta(seconds=40))
+    assert plan(desired, Observed(power=Power.OFF), NOW) == Plan(look_again_after=timedelta(seconds=40))
+    assert plan(desired, Observed(power=Power.CRASHED), NOW).steps == (plans.DestroyDomain(),)
+    assert plans.StartDomain() in plan(desired, Observed(power=Power.OFF), desired.start_at or NOW).steps
+
+
+def test_a_guest_that_failed_before_is_looked_at_again_when_it_has_been_well_for_long() -> None:
+    observed = Observed(power=Power.RUNNING, started_at=NOW - timedelta(minutes=9))
+    assert plan(Desired(Goal.RUN, admitted=True, failing=True), observed, NOW).look_again_after == timedelta(minutes=1)
+    assert plan(Desired(Goal.RUN, admitted=True), observed, NOW).look_again_after is None
+
+
+RUNNING = Observed(
+    power=Power.RUNNING, vcpus=1, max_vcpus=4, boot_memory=GIB, memory=GIB, max_memory=4 * GIB, parts={"cpu": "c"}
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "steps"),
+    [
+        (Hardware(1, GIB, {"cpu": "c"}), ()),
+        (Hardware(2, GIB, {"cpu": "c"}), (plans.PlugCPUs(2),)),
+        (Hardware(4, 2 * GIB, {"cpu": "c"}), (plans.PlugCPUs(4), plans.PlugMemory(2 * GIB))),
+        (Hardware(5, GIB, {"cpu": "c"}), ()),
+        (Hardware(2, GIB, {"cpu": "other"}), ()),
+        (Hardware(1, 5 * GIB, {"cpu": "c"}), ()),
+        (Hardware(1, GIB // 2, {"cpu": "c"}), ()),
+        (Hardware(2, 2 * GIB, {"cpu": "c"}, covered=False), ()),
+    ],
+)
+def test_a_running_guest_is_given_what_can_be_plugged_in(wanted: Hardware, steps: tuple[plans.Step, ...]) -> None:
+    assert plan(Desired(Goal.RUN, admitted=True, hardware=wanted), RUNNING, NOW).steps == steps

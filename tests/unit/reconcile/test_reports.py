@@ -1,13 +1,17 @@
 """The status says what is true, in the field's words, and says nothing new when nothing is new."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from berth_agent.reconcile.plan.desired import desired_of
+from berth_agent.reconcile.plan.differences import Hardware
+from berth_agent.reconcile.plan.histories import brought_up
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
-from berth_agent.reconcile.plan.reports import Answers, Failure, Situation, agents_part, status_of
+from berth_agent.reconcile.plan.reports import agents_part, status_of
+from berth_agent.reconcile.plan.situations import Answers, Failure, Situation
 from berth_agent.reconcile.plan.steps import AttachInterface, CreateDisk, Step
 from berth_api.virtualmachines import VirtualMachine
 
@@ -39,7 +43,8 @@ def vm(status: dict[str, Any] | None = None, **spec: Any) -> VirtualMachine:
 def report(
     machine: VirtualMachine, observed: Observed, answers: Answers = ADMITTED, failure: Failure | None = None
 ) -> dict[str, Any]:
-    return status_of(Situation(machine, desired_of(machine, observed), observed, answers, failure), NOW)
+    lived = brought_up(machine, observed, NOW)
+    return status_of(Situation(machine, desired_of(lived, observed), observed, answers, failure), NOW)
 
 
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -120,23 +125,62 @@ def test_a_refused_claim_is_answered_by_its_id() -> None:
 
 def test_a_second_start_counts_as_a_restart() -> None:
     known = vm(report(vm(), RUNNING))
-    again = status_of(
-        Situation(known, desired_of(known, RUNNING), RUNNING, Answers(admitted="c1", started=True)), LATER
-    )
+    seen = replace(RUNNING, started_at=LATER)
+    again = status_of(Situation(known, desired_of(known, seen), seen, ADMITTED), LATER)
     assert again["restartCount"] == 1
     assert datetime.fromisoformat(again["startedAt"]) == LATER
 
 
-@pytest.mark.parametrize(
-    ("strategy", "failed", "phase"),
-    [
-        ("Always", False, "Starting"),
-        ("RerunOnFailure", True, "Starting"),
-        ("RerunOnFailure", False, "Stopped"),
-        ("Once", True, "Stopped"),
-        ("Halted", False, "Stopped"),
-    ],
-)
-def test_whether_a_guest_that_is_off_runs_again_is_the_strategys(strategy: str, failed: bool, phase: str) -> None:
-    machine = vm({"startedAt": "2026-01-01T00:00:00Z"}, runStrategy=strategy)
-    assert report(machine, Observed(power=Power.OFF, failed=failed))["phase"] == phase
+def test_a_guest_that_fails_its_readiness_probe_runs_and_is_not_ready() -> None:
+    status = report(vm(), replace(RUNNING, ready=False, unhealthy="port 80: refused"))
+    assert status["phase"] == "Running"
+    assert condition(status, "Ready")["reason"] == "ReadinessProbeFailed"
+    assert condition(status, "Ready")["message"] == "port 80: refused"
+
+
+def test_what_only_a_restart_brings_in_is_named() -> None:
+    seen = replace(RUNNING, vcpus=1, max_vcpus=1, parts={"networks": "a", "disks": "d"})
+    wanted = Hardware(2, 0, {"networks": "b", "disks": "d"})
+    status = status_of(Situation(vm(), desired_of(vm(), seen, wanted), seen, ADMITTED), NOW)
+    assert condition(status, "RestartRequired")["status"] == "True"
+    assert "CPUs 1 to 2, networks" in condition(status, "RestartRequired")["message"]
+    same = status_of(Situation(vm(), desired_of(vm(), seen, replace(wanted, cpus=1, parts={})), seen, ADMITTED), NOW)
+    assert "RestartRequired" in {c["type"] for c in same["conditions"]}, "a part that left the spec differs, too"
+    fits = Hardware(1, 0, {"networks": "a", "disks": "d"})
+    done = status_of(Situation(vm(), desired_of(vm(), seen, fits), seen, ADMITTED), NOW)
+    assert "RestartRequired" not in {c["type"] for c in done["conditions"]}
+
+
+def test_a_nic_that_the_running_guest_was_started_without_is_no_broken_network() -> None:
+    machine = vm(networks=[{"name": "default", "networkName": "default"}, {"name": "new", "networkName": "other"}])
+    assert condition(report(machine, RUNNING), "NetworkReady")["status"] == "True"
+
+
+def test_a_vm_that_waits_for_its_next_start_says_so_and_says_nothing_new_while_it_waits() -> None:
+    seen = replace(RUNNING, power=Power.OFF, reason="Crashed")
+    started = vm({"startedAt": "2025-12-31T23:59:50Z", "failureCount": 1})
+    first = status_of(_waiting(started, seen, NOW), NOW)
+    assert (first["phase"], first["endReason"], first["failureCount"]) == ("CrashLoopBackOff", "Crashed", 2)
+    assert condition(first, "Ready")["reason"] == "CrashLoopBackOff"
+    later = NOW + timedelta(seconds=5)
+    known = vm(first)
+    assert status_of(_waiting(known, seen, later), later) == agents_part(known)
+
+
+def _waiting(machine: VirtualMachine, seen: Observed, now: datetime) -> Situation:
+    desired = desired_of(brought_up(machine, seen, now), seen)
+    assert desired.start_at is not None
+    assert desired.start_at > now
+    return Situation(machine, desired, seen, ADMITTED, waits=True)
+
+
+def test_a_stopped_vm_gives_its_cpu_and_memory_back() -> None:
+    machine = vm({"startedAt": "2025-12-31T23:00:00Z", "restartCount": 3}, runStrategy="Halted")
+    status = report(machine, replace(RUNNING, power=Power.OFF), Answers(admitted="c1", stopped="c1"))
+    assert (status["phase"], status["stoppedClaim"]) == ("Stopped", "c1")
+    assert "startedAt" not in status
+    assert "restartCount" not in status
+
+
+def test_a_guest_that_runs_is_never_called_stopped() -> None:
+    assert "stoppedClaim" not in report(vm(), RUNNING, Answers(admitted="c1", stopped="c1"))

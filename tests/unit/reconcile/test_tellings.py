@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from berth_agent.reconcile.plan.reports import Failure
+from berth_agent.reconcile.plan.situations import Failure
 from berth_agent.reconcile.plan.steps import AttachInterface, CreateDisk
 from berth_agent.reconcile.plan.tellings import Telling, events_of
 from berth_api.virtualmachines import VirtualMachine

@@ -5,7 +5,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
+from berth_agent.reconcile.plan.crashloops import next_start
+from berth_agent.reconcile.plan.differences import Hardware
 from berth_agent.reconcile.plan.observed import Observed
+from berth_api.running import restart_pending, should_run
 from berth_api.virtualmachines import VirtualMachine
 
 
@@ -14,11 +17,23 @@ class Goal(StrEnum):
 
     RUN = "Run"
     PAUSE = "Pause"
+    RESTART = "Restart"
+    """A guest runs that should end, for another to be started."""
     STOP = "Stop"
     REMOVE = "Remove"
     """The object is being deleted: stop gracefully, take all down, release the claim."""
     PURGE = "Purge"
     """The object is gone, or bound elsewhere: take down at once what is still here."""
+
+    @property
+    def is_making(self) -> bool:
+        """Whether its rounds make things, which may take long."""
+        return self in (Goal.RUN, Goal.PAUSE)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a running guest is brought to its end gracefully."""
+        return self in (Goal.RESTART, Goal.STOP, Goal.REMOVE)
 
 
 @dataclass(frozen=True)
@@ -33,42 +48,58 @@ class Desired:
     """When a graceful stop is over; None: the grace has not begun, or there is none."""
     asked_at: datetime | None = None
     """When the guest was last asked to stop."""
+    yielded: bool = False
+    """The claim's CPU and memory have been said to be free."""
+    start_at: datetime | None = None
+    """When a guest that keeps ending may be started again."""
+    failing: bool = False
+    """Guests have ended soon after their start, and it is too early to say that this one is well."""
+    hardware: Hardware | None = None
+    """What the guest should have; None: that cannot be said now."""
 
     @classmethod
     def purge(cls) -> Self:
         """Nothing of the VM belongs on this node."""
         return cls(goal=Goal.PURGE)
 
-    started_at: datetime | None = None
-    """When a guest was last started; the next start keeps a distance from it."""
-
     def stopping(self, *, destroy_at: datetime | None, asked_at: datetime | None) -> Self:
         """The same, with an end to its grace and the time of the last request."""
         return replace(self, destroy_at=destroy_at, asked_at=asked_at)
 
 
-def desired_of(vm: VirtualMachine, observed: Observed) -> Desired:
+def desired_of(vm: VirtualMachine, observed: Observed, hardware: Hardware | None = None) -> Desired:
     """Read an object that is bound to this node.
 
-    Whether a guest that is off runs again is the run strategy's: Always does, RerunOnFailure does unless the guest
-    shut itself down, Once does not.
+    Args:
+        vm: The object, with the record of its guests brought up to what is seen (`histories.brought_up`).
+        observed: What is seen.
+        hardware: What the spec asks for, where that can be said.
     """
-    claim = vm.status.claim
-    admitted = claim is not None and vm.status.admitted_claim == claim.id
+    claim, status = vm.status.claim, vm.status
     names = tuple(disk.name for disk in vm.spec.disks), tuple(nic.name for nic in vm.spec.interfaces)
+    admitted = claim is not None and status.admitted_claim == claim.id
+    yielded = claim is not None and status.stopped_claim == claim.id and not observed.power.is_active
     deleted_at = vm.metadata.deletion_timestamp
     if deleted_at is not None:
         grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
-        return Desired(Goal.REMOVE, admitted, *names, destroy_at=deleted_at + grace)
-    return Desired(_goal(vm, observed), admitted, *names, started_at=vm.status.started_at)
+        return Desired(Goal.REMOVE, admitted, *names, destroy_at=deleted_at + grace, yielded=yielded)
+    return Desired(
+        _goal(vm, observed, hardware, yielded=yielded),
+        admitted,
+        *names,
+        yielded=yielded,
+        failing=bool(status.failure_count),
+        start_at=None if restart_pending(vm) else next_start(vm),
+        hardware=hardware,
+    )
 
 
-def _goal(vm: VirtualMachine, observed: Observed) -> Goal:
-    if vm.spec.run_strategy == "Halted":
+def _goal(vm: VirtualMachine, observed: Observed, hardware: Hardware | None, *, yielded: bool) -> Goal:
+    if yielded or not should_run(vm):
         return Goal.STOP
-    if not observed.power.is_active and vm.status.started_at is not None:
-        if vm.spec.run_strategy == "Once":
-            return Goal.STOP
-        if vm.spec.run_strategy == "RerunOnFailure" and not observed.failed:
-            return Goal.STOP
+    if observed.power.is_active:
+        if restart_pending(vm) and (hardware is None or hardware.covered):
+            return Goal.RESTART
+        if observed.live is False:
+            return Goal.STOP if vm.spec.run_strategy == "Once" else Goal.RESTART
     return Goal.PAUSE if vm.spec.paused else Goal.RUN

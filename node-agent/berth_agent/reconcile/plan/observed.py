@@ -5,7 +5,10 @@ Everything is read anew before each plan: an agent that was killed between two s
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
+
+from berth_api.virtualmachines import GuestInfo
 
 
 class Power(StrEnum):
@@ -61,11 +64,37 @@ class Observed:
     domain_uuid: str | None = None
     machine_type: str | None = None
     guest_agent_connected: bool = False
-    failed: bool = False
-    """The domain is off because it crashed or failed, not because the guest shut down."""
     interfaces: Mapping[str, ObservedInterface] = field(default_factory=dict)
     disks: Mapping[str, ObservedDisk] = field(default_factory=dict)
     has_seed: bool = False
+    reason: str = ""
+    """Why the domain is in its state, by libvirt's name."""
+    started_at: datetime | None = None
+    """When the running guest was started, by the record on its domain."""
+    restarted_at: str = ""
+    """`restartedAt` of the spec that the domain was made from."""
+    boot_id: str = ""
+    """Boot ID of the node when the running guest was started."""
+    node_boot_id: str = ""
+    """Boot ID of the node now."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """A hash per aspect of the hardware that the domain was made with; empty: its record does not tell."""
+    vcpus: int = 0
+    max_vcpus: int = 0
+    boot_memory: int = 0
+    """Bytes that the running guest was started with; 0, as with the others: not known."""
+    memory: int = 0
+    """Bytes that it has now."""
+    max_memory: int = 0
+    """Bytes that it can be given."""
+    live: bool | None = None
+    """What the liveness probe says; None: there is none."""
+    ready: bool | None = None
+    """What the readiness probe says; None: there is none."""
+    unhealthy: str = ""
+    """What a probe that fails has met."""
+    guest: GuestInfo | None = None
+    """What the guest's agent says of the guest."""
 
     @property
     def nothing(self) -> bool:

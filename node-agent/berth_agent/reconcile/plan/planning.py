@@ -5,10 +5,13 @@ needs what another made: disks before the domain, the sandbox before the tap's a
 the claim is released.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from berth_agent.reconcile.plan.desired import Desired, Goal
+from berth_agent.reconcile.plan.differences import can_plug_cpus, can_plug_memory
+from berth_agent.reconcile.plan.histories import HEALTHY_AFTER
 from berth_agent.reconcile.plan.observed import Observed, Power
 from berth_agent.reconcile.plan.steps import (
     AdmitClaim,
@@ -19,6 +22,8 @@ from berth_agent.reconcile.plan.steps import (
     DeleteSeed,
     DestroyDomain,
     DetachInterface,
+    PlugCPUs,
+    PlugMemory,
     ReleaseClaim,
     ResumeDomain,
     ShutdownDomain,
@@ -27,14 +32,11 @@ from berth_agent.reconcile.plan.steps import (
     SuspendDomain,
     UndefineDomain,
     WriteSeed,
+    YieldClaim,
 )
 
 POWER_BUTTON_INTERVAL = timedelta(seconds=5)
 """How often a guest that should stop is told so again."""
-
-
-RESTART_DISTANCE = timedelta(seconds=10)
-"""From one start of a guest to the next: one that powers off as soon as it boots must not keep the node busy."""
 
 
 @dataclass(frozen=True)
@@ -49,38 +51,66 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
     """The steps from `observed` to `desired`."""
     match desired.goal:
         case Goal.RUN | Goal.PAUSE:
-            pause = _pause_before_start(desired, observed, now)
-            return Plan(look_again_after=pause) if pause else Plan(_run(desired, observed))
-        case Goal.STOP:
+            return _run(desired, observed, now)
+        case Goal.RESTART:
             return _stop(desired, observed, now)
+        case Goal.STOP:
+            return _rest(desired, observed, now)
         case Goal.REMOVE:
-            stopping = _stop(desired, observed, now)
-            if observed.power.is_active and DestroyDomain() not in stopping.steps:
-                return stopping
-            return Plan((*stopping.steps, *_take_down(observed), ReleaseClaim()))
+            return _remove(desired, observed, now)
         case Goal.PURGE:
             alive = observed.power.is_active or observed.power is Power.CRASHED
             return Plan((*((DestroyDomain(),) if alive else ()), *_take_down(observed)))
 
 
-def _pause_before_start(desired: Desired, observed: Observed, now: datetime) -> timedelta | None:
-    """What is left of the distance to the last start. A start in the future was dated by a clock that was wrong."""
-    if observed.power.is_active or desired.started_at is None:
-        return None
-    since = now - desired.started_at
-    return RESTART_DISTANCE - since if timedelta() <= since < RESTART_DISTANCE else None
+def _rest(desired: Desired, observed: Observed, now: datetime) -> Plan:
+    """Stop, and say once it is off that CPU and memory are free."""
+    stopping = _stop(desired, observed, now)
+    if observed.power.is_active or desired.yielded:
+        return stopping
+    return Plan((*stopping.steps, YieldClaim()))
 
 
-def _run(desired: Desired, observed: Observed) -> tuple[Step, ...]:
+def _remove(desired: Desired, observed: Observed, now: datetime) -> Plan:
+    stopping = _stop(desired, observed, now)
+    if observed.power.is_active and DestroyDomain() not in stopping.steps:
+        return stopping
+    return Plan((*stopping.steps, *_take_down(observed), ReleaseClaim()))
+
+
+def _run(desired: Desired, observed: Observed, now: datetime) -> Plan:
     paused = desired.goal is Goal.PAUSE
-    admit: tuple[Step, ...] = () if desired.admitted and observed.power.is_active else (AdmitClaim(),)
     if observed.power.is_active:
-        return (*admit, *_repairs(desired, observed), *_pause_or_resume(observed.power, paused=paused))
+        return _keep(desired, observed, now, paused=paused)
+    dead: tuple[Step, ...] = (DestroyDomain(),) if observed.power is Power.CRASHED else ()
+    if desired.start_at is not None and now < desired.start_at:
+        return Plan(dead, look_again_after=desired.start_at - now)
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)
     nics = (AttachInterface(name) for name in desired.interface_names)  # an intact one stays, and says what it is
     stale = (DetachInterface(name) for name in observed.interfaces if name not in desired.interface_names)
-    dead: tuple[Step, ...] = (DestroyDomain(),) if observed.power is Power.CRASHED else ()
-    return (*admit, *dead, *disks, *stale, *nics, WriteSeed(), DefineDomain(), StartDomain(paused=paused))
+    made = (*disks, *stale, *nics, WriteSeed(), DefineDomain(), StartDomain(paused=paused))
+    return Plan((AdmitClaim(), *dead, *made))
+
+
+def _keep(desired: Desired, observed: Observed, now: datetime, *, paused: bool) -> Plan:
+    """What a running guest needs: its claim answered, its NICs whole, its hardware as it can be while it runs."""
+    admit: tuple[Step, ...] = () if desired.admitted else (AdmitClaim(),)
+    steps = (*admit, *_repairs(desired, observed), *_plug(desired, observed))
+    well_at = observed.started_at + HEALTHY_AFTER if observed.started_at is not None else now
+    return Plan(
+        (*steps, *_pause_or_resume(observed.power, paused=paused)),
+        look_again_after=well_at - now if desired.failing and well_at > now else None,
+    )
+
+
+def _plug(desired: Desired, observed: Observed) -> Iterator[Step]:
+    wanted = desired.hardware
+    if wanted is None or not wanted.covered or observed.power is not Power.RUNNING:
+        return
+    if can_plug_cpus(wanted, observed):
+        yield PlugCPUs(wanted.cpus)
+    if can_plug_memory(wanted, observed):
+        yield PlugMemory(wanted.memory)
 
 
 def _repairs(desired: Desired, observed: Observed) -> tuple[Step, ...]:
@@ -108,7 +138,8 @@ def _stop(desired: Desired, observed: Observed, now: datetime) -> Plan:
     if timedelta() <= since < POWER_BUTTON_INTERVAL:
         return Plan(look_again_after=min(remaining, POWER_BUTTON_INTERVAL - since))
     wake: tuple[Step, ...] = (ResumeDomain(),) if observed.power is Power.PAUSED else ()
-    return Plan((*wake, ShutdownDomain()), look_again_after=min(remaining, POWER_BUTTON_INTERVAL))
+    ask = ShutdownDomain(by_agent=observed.guest_agent_connected and desired.asked_at is None)
+    return Plan((*wake, ask), look_again_after=min(remaining, POWER_BUTTON_INTERVAL))
 
 
 def _take_down(observed: Observed) -> tuple[Step, ...]:

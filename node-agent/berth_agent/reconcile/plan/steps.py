@@ -74,8 +74,25 @@ class SuspendDomain(Step):
 
 
 @dataclass(frozen=True)
+class PlugCPUs(Step):
+    """Give the running guest CPUs, or take some away."""
+
+    cpus: int
+
+
+@dataclass(frozen=True)
+class PlugMemory(Step):
+    """Give the running guest memory, or ask some back."""
+
+    memory: int
+    """Bytes that it is to have in all."""
+
+
+@dataclass(frozen=True)
 class ShutdownDomain(Step):
-    """Press the guest's power button. Repeated, because a booting guest ignores it."""
+    """Ask the guest to stop: its agent, or else by its power button. Repeated, because a booting guest ignores it."""
+
+    by_agent: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,11 @@ class DeleteSeed(Step):
 @dataclass(frozen=True)
 class DeleteDisks(Step):
     """Remove the disks that die with the VM, and its console's log."""
+
+
+@dataclass(frozen=True)
+class YieldClaim(Step):
+    """Say that the claim's CPU and memory are free: the guest is off, and starts again only under a new claim."""
 
 
 @dataclass(frozen=True)

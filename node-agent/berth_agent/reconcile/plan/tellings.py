@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from berth_agent.reconcile.plan.reports import Failure
+from berth_agent.reconcile.plan.situations import Failure
 from berth_api.virtualmachines import VirtualMachine
 
 UNHEALTHY_REASONS = ("Unhealthy", "LivenessProbeFailed", "ReadinessProbeFailed")

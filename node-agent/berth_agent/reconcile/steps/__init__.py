@@ -18,12 +18,15 @@ ACTIONS: Mapping[type[plans.Step], Callable[[Any, Round], Awaitable[None]]] = {
     plans.StartDomain: domains.start,
     plans.ResumeDomain: domains.resume,
     plans.SuspendDomain: domains.suspend,
+    plans.PlugCPUs: domains.plug_cpus,
+    plans.PlugMemory: domains.plug_memory,
     plans.ShutdownDomain: domains.shut_down,
     plans.DestroyDomain: domains.destroy,
     plans.UndefineDomain: domains.undefine,
     plans.DetachInterface: interfaces.detach,
     plans.DeleteSeed: seeds.delete,
     plans.DeleteDisks: disks.delete,
+    plans.YieldClaim: claims.yield_power,
     plans.ReleaseClaim: claims.release,
 }
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.covering import uncovered
 from berth_agent.reconcile.plan.hardware import unavailable
-from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim
-from berth_agent.reconcile.rounds import ClaimRefused, Round, SpecExceedsClaim, StepFailed
+from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim, YieldClaim
+from berth_agent.reconcile.rounds import ClaimRefused, Round, StepFailed
 from berth_api.client import NotFound
 from berth_api.fields import OPERATOR_LEASE
 from berth_api.hypervisors import HypervisorSpec
@@ -17,7 +17,7 @@ from berth_api.virtualmachines import Claim
 
 async def admit(_step: AdmitClaim, work: Round) -> None:
     """Check the claim against what the node really has, and answer on the object before anything is created."""
-    tools, claim = work.tools, work.vm.status.claim
+    claim = work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
     if not work.observed.power.is_active:
@@ -25,23 +25,32 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
         _provide(work, claim)
     if work.answers.admitted == claim.id:
         return
+    refusal = await _ask(work, claim)
+    if refusal is None:
+        work.answers = replace(work.answers, admitted=claim.id)
+        await work.report(work)
+    elif work.observed.power.is_active:  # it runs on with what it has, and the node is asked again
+        work.answers = replace(work.answers, refusal=f"{refusal.reason}: {refusal.message}")
+    else:
+        raise ClaimRefused(claim.id, refusal)
+
+
+async def _ask(work: Round, claim: Claim) -> Refusal | None:
+    """Whether the node has what the claim takes, beside all others."""
+    tools, uid = work.tools, work.owner.uid
     epoch = await _current_epoch(work)
+    if work.observed.power.is_active and not tools.admissions.holds(uid):
+        # Its guest has the room already, and a refusal would let another node start it.
+        tools.admissions.hold(uid, claim)
+        return None
     hypervisor = tools.view.hypervisor(tools.node_name)
     spec = hypervisor.spec if hypervisor is not None else HypervisorSpec()
-    if work.observed.power.is_active:  # its guest has the room already, and a refusal would let another node start it
-        tools.admissions.hold(work.owner.uid, claim)
-        refusal = None
-    else:
-        room, pods = tools.facts.room, tools.view.pod_requests()
-        refusal = tools.admissions.admit(work.owner.uid, claim, room, spec, pods, current_epoch=epoch)
-    if refusal is not None:
-        raise ClaimRefused(claim.id, refusal)
-    work.answers = replace(work.answers, admitted=claim.id)
-    await work.report(work)
+    room, pods = tools.facts.room, tools.view.pod_requests()
+    return tools.admissions.admit(uid, claim, room, spec, pods, current_epoch=epoch)
 
 
 def _cover(work: Round, claim: Claim) -> None:
-    """Refuse a new claim that is too small for the spec by now, and hold a VM back whose admitted one is."""
+    """Refuse a claim that is too small for the spec by now: a new one is made for it, here where its disks are."""
     vm, tools = work.vm, work.tools
     cpu, memory = tools.view.size(vm)
     lacking = uncovered(
@@ -50,12 +59,12 @@ def _cover(work: Round, claim: Claim) -> None:
         cpus=cpu.count,
         memory=to_bytes(memory.size),
         accelerator=tools.facts.capabilities.accelerator,
-    ) or _closed_network(work)
-    if lacking is None:
-        return
-    if work.answers.admitted == claim.id:
-        raise SpecExceedsClaim(lacking)
-    raise ClaimRefused(claim.id, Refusal(SpecExceedsClaim.reason, lacking))
+    )
+    if lacking is not None:
+        raise ClaimRefused(claim.id, Refusal("SpecExceedsClaim", lacking))
+    closed = _closed_network(work)
+    if closed is not None:
+        raise _refusal(work, claim, Refusal("NetworkNotAllowed", closed))
 
 
 def _provide(work: Round, claim: Claim) -> None:
@@ -64,9 +73,14 @@ def _provide(work: Round, claim: Claim) -> None:
     lacking = unavailable(work.vm, cpu, work.tools.facts.capabilities)
     if lacking is None:
         return
+    raise _refusal(work, claim, lacking)
+
+
+def _refusal(work: Round, claim: Claim, refusal: Refusal) -> Exception:
+    """A new claim is refused; a VM whose admitted claim is as good as any is held back until somebody mends it."""
     if work.answers.admitted == claim.id:
-        raise StepFailed(lacking.reason, lacking.message, retryable=False)
-    raise ClaimRefused(claim.id, lacking)
+        return StepFailed(refusal.reason, refusal.message, retryable=False)
+    return ClaimRefused(claim.id, refusal)
 
 
 def _closed_network(work: Round) -> str | None:
@@ -76,6 +90,15 @@ def _closed_network(work: Round) -> str | None:
         if allowed is not None and namespace not in allowed:
             return f"the network {nic.network_name} no longer allows VMs of the namespace {namespace}"
     return None
+
+
+async def yield_power(_step: YieldClaim, work: Round) -> None:
+    """Say that CPU and memory of the claim are free. The node's own count follows when the round has said so."""
+    claim = work.vm.status.claim
+    if claim is None:
+        return
+    work.answers = replace(work.answers, stopped=claim.id)
+    await work.report(work)
 
 
 async def release(_step: ReleaseClaim, work: Round) -> None:

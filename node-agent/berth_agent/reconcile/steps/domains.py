@@ -5,13 +5,17 @@ from dataclasses import replace
 import structlog
 
 from berth_agent.domain.documents import build
+from berth_agent.domain.hardware import parts_of
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
+from berth_agent.hypervisor.errors import GuestAgentUnavailable
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
 from berth_agent.reconcile.plan.hardware import machine_type
 from berth_agent.reconcile.plan.steps import (
     DefineDomain,
     DestroyDomain,
+    PlugCPUs,
+    PlugMemory,
     ResumeDomain,
     ShutdownDomain,
     StartDomain,
@@ -40,8 +44,10 @@ async def start(step: StartDomain, work: Round) -> None:
         raise ObjectChanged("the VM is being deleted or bound elsewhere")
     if now.status.claim is None or claim is None or now.status.claim.id != claim.id:
         raise ObjectChanged("the VM has another claim by now")
+    if now.status.stopped_claim == claim.id:
+        raise ObjectChanged("the claim's CPU and memory have been given back")
     work.take_in(now.to_api())
-    await work.tools.hypervisor.start(work.owner.uid, paused=step.paused)
+    await work.tools.hypervisor.start(work.owner.uid, paused=step.paused, boot_id=work.tools.boot_id)
     work.answers = replace(work.answers, started=True)
     _announce(work)
 
@@ -65,14 +71,37 @@ async def suspend(_step: SuspendDomain, work: Round) -> None:
     await work.tools.hypervisor.suspend(work.owner.uid)
 
 
-async def shut_down(_step: ShutdownDomain, work: Round) -> None:
-    """Press the power button. A guest that does not hear it now is told again in the next round."""
+async def plug_cpus(step: PlugCPUs, work: Round) -> None:
+    """Give the running guest CPUs, or take some away."""
+    await work.tools.hypervisor.set_vcpus(work.owner.uid, step.cpus)
+
+
+async def plug_memory(step: PlugMemory, work: Round) -> None:
+    """Give the running guest memory, or ask some back."""
+    await work.tools.hypervisor.set_memory(work.owner.uid, step.memory)
+
+
+async def shut_down(step: ShutdownDomain, work: Round) -> None:
+    """Ask the guest to stop. One that does not hear it now is told again in the next round.
+
+    What is going on is reported before: whoever sees the guest off afterwards must know that it was asked to.
+    """
     await work.report(work)
-    await work.tools.hypervisor.shutdown(work.owner.uid)
+    hypervisor, uid = work.tools.hypervisor, work.owner.uid
+    if step.by_agent:
+        try:
+            await hypervisor.shutdown(uid, mode="agent")
+        except GuestAgentUnavailable as error:
+            log.info("guest agent does not answer, pressing the power button", **work.owner.fields, error=str(error))
+        else:
+            return
+    await hypervisor.shutdown(uid)
 
 
 async def destroy(_step: DestroyDomain, work: Round) -> None:
     """Pull the plug."""
+    if work.object is not None:
+        await work.report(work)
     await work.tools.hypervisor.destroy(work.owner.uid)
 
 
@@ -85,6 +114,7 @@ async def request_of(work: Round) -> DomainRequest:
     """Everything that the domain's XML is made from, as it is on this node now."""
     tools, vm = work.tools, work.vm
     cpu, memory = tools.view.size(vm)
+    machine, restarted_at = machine_type(vm, tools.facts.capabilities.default_machine_type), vm.spec.restarted_at
     return DomainRequest(
         namespace=work.owner.namespace,
         name=work.owner.name,
@@ -93,14 +123,17 @@ async def request_of(work: Round) -> DomainRequest:
         generation=vm.metadata.generation,
         cpu=cpu,
         memory=to_bytes(memory.size),
+        memory_max=None if memory.max_size is None else to_bytes(memory.max_size),
         accelerator=tools.facts.capabilities.accelerator,
-        machine_type=machine_type(vm, tools.facts.capabilities.default_machine_type),
+        machine_type=machine,
         firmware=vm.spec.firmware,
         disks=tuple([await _disk(work, disk) for disk in vm.spec.disks]),
         seed_path=str(tools.seeds.path_of(work.owner.uid)),
         interfaces=tuple(_interface(work, nic.name) for nic in vm.spec.interfaces),
         kernel=await _kernel(work),
         console_log_path=str(tools.consoles.path_of(work.owner.uid)),
+        restarted_at="" if restarted_at is None else restarted_at.isoformat(),
+        parts=parts_of(vm.spec, cpu, memory, machine),
     )
 
 
