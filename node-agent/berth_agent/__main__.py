@@ -27,6 +27,7 @@ from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.heartbeats import Heartbeat
 from berth_agent.node.keys import NodeKey
+from berth_agent.node.outages import OutageReporter
 from berth_agent.node.reports import NodeReporter
 from berth_agent.node.storage_pools import NodePools
 from berth_agent.reconcile.admissions import Admissions
@@ -110,6 +111,7 @@ async def _work(settings: AgentSettings, api: ApiClient) -> None:
 async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHypervisor) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
+    outage = OutageReporter(api, settings.node_name)
     server = (await api.connection()).server
     denied = (*settings.image_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
     pools = NodePools(hypervisor)
@@ -128,7 +130,7 @@ async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHyp
         namespace=settings.namespace,
         api=api,
         view=ClusterView(),
-        facts=NodeFacts(await until_available("libvirt", hypervisor.capabilities), pools),
+        facts=NodeFacts(await until_available("libvirt", hypervisor.capabilities, tell=outage.tell), pools),
         hypervisor=hypervisor,
         attachments=Attacher(settings),
         images=images,

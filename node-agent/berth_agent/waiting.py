@@ -20,10 +20,18 @@ _PAUSE = 1.0
 """Seconds between attempts."""
 
 
+async def _keep_quiet(_error: Exception) -> None:
+    """Tell nobody but the log."""
+
+
 async def until_available(
-    what: str, attempt: Callable[[], Awaitable[T]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    what: str,
+    attempt: Callable[[], Awaitable[T]],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    *,
+    tell: Callable[[Exception], Awaitable[None]] = _keep_quiet,
 ) -> T:
-    """Attempt it until it works.
+    """Attempt it until it works, and tell of each attempt that does not.
 
     Raises:
         ApiError, HypervisorError: it failed in a way that waiting does not mend.
@@ -35,6 +43,7 @@ async def until_available(
             if not error.retryable:
                 raise
             log.warning("waiting", what=what, reason=error.reason or type(error).__name__, error=str(error))
+            await tell(error)
         except gaierror as error:
             log.warning("waiting", what=what, reason="NameNotResolved", error=str(error))
         await sleep(_PAUSE)

@@ -19,5 +19,6 @@ async def follow(hypervisor: HypervisorPort, intake: Intake) -> None:
                 intake.domain_changed(Owner(*event.owner))
             elif event.change is ConnectionChange.DISCONNECTED:
                 log.warning("libvirt is gone, guests go on", detail=event.detail)
+                intake.libvirt_lost()
             else:
                 intake.libvirt_returned()

@@ -38,6 +38,8 @@ NODE_REPORT = "node"
 PODS_PAUSE = 3.0
 """Seconds that a change of what the node's Pods request waits for others of its kind: a rollout is one report, not
 hundreds. Nothing is overfilled meanwhile: a claim is admitted against the Pods as they are known here."""
+LIBVIRT_PAUSE = 1.0
+"""Seconds that a libvirtd which went may take to return before it is reported: it is restarted with each upgrade."""
 
 
 class Intake:
@@ -93,6 +95,10 @@ class Intake:
     def node_changed(self) -> None:
         """What the node has may be different: images come with VMs, plugins and pools by hand."""
         self._reports.add(NODE_REPORT)
+
+    def libvirt_lost(self) -> None:
+        """The node can start nothing, unless libvirt is back in a moment."""
+        self._reports.add_after(NODE_REPORT, LIBVIRT_PAUSE)
 
     def libvirt_returned(self) -> None:
         """Everything may have happened meanwhile."""

@@ -1,12 +1,15 @@
 """The node's Hypervisor object: made by the agent, its status kept true, written only when it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.network.errors import NetworkError
+from berth_agent.node.conditions import Trouble, conditions_of
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
@@ -14,6 +17,7 @@ from berth_api.client import AlreadyExists, ApiError
 from berth_api.fields import AGENT
 from berth_api.hypervisors import (
     FirmwareKind,
+    Hypervisor,
     HypervisorCapacity,
     HypervisorImage,
     HypervisorNetwork,
@@ -27,12 +31,22 @@ from berth_api.workqueues import TryLater
 log = structlog.get_logger()
 
 
+LOOK_AGAIN_AFTER = 10.0
+"""Seconds until a libvirt that does not answer is asked again; that it has returned is told by an event, mostly."""
+
+
+def _now() -> datetime:
+    """Now, in whole seconds, as the API's times are."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 class NodeReporter:
     """Writes the status of the node's Hypervisor."""
 
-    def __init__(self, tools: Tools, *, agent_version: str) -> None:
+    def __init__(self, tools: Tools, *, agent_version: str, now: Callable[[], datetime] = _now) -> None:
         self._tools = tools
         self._version = agent_version
+        self._now = now
         self._written: tuple[str, Mapping[str, Any]] | None = None
         """What was last written, and the UID of the object that it was written on."""
 
@@ -49,8 +63,13 @@ class NodeReporter:
             found = await self._tools.api.get(HYPERVISOR, node)
         self._tools.view.put(HYPERVISOR, found)
 
-    async def report(self) -> None:
+    async def report(self) -> float | None:
         """Look at the node, and write what has changed. A Hypervisor that somebody deleted is made again.
+
+        What cannot be looked at now is left as it was last known, and the conditions say so.
+
+        Returns:
+            Seconds after which to look again; None: nothing is known to be amiss.
 
         Raises:
             ApiError: it could not be written.
@@ -60,17 +79,40 @@ class NodeReporter:
         if self._tools.view.hypervisor(node) is None:
             await self.ensure_object()
         known = self._tools.view.hypervisor(node)
-        uid = known.metadata.uid if known is not None else ""
-        await self._tools.facts.pools.refresh(self._tools.view.pools())
+        libvirt, trouble = await self._ask_libvirt(), None
         try:
-            status = (await self._status()).to_api()
+            status = await self._status()
         except LOOK_ERRORS as error:
             log.warning("node cannot be looked at", reason=type(error).__name__, error=str(error))
-            raise TryLater(str(error)) from error
+            trouble = Trouble.of(error)
+            status = known.status if known is not None else HypervisorStatus()
+        before = known.status.conditions if known is not None else ()
+        conditions = conditions_of(before, libvirt=libvirt, node=trouble, now=self._now())
+        await self._write(known, status.model_copy(update={"conditions": conditions}).to_api())
+        if trouble is not None:
+            raise TryLater(trouble.message)
+        return LOOK_AGAIN_AFTER if libvirt is not None else None
+
+    async def _ask_libvirt(self) -> Trouble | None:
+        """Whether libvirt answers, and what it says now: it may have been upgraded."""
+        try:
+            self._tools.facts.capabilities = await self._tools.hypervisor.capabilities()
+        except HypervisorError as error:
+            log.warning("libvirt does not answer, guests go on", reason=error.reason, error=str(error))
+            return Trouble.of(error)
+        await self._tools.facts.pools.refresh(self._tools.view.pools())
+        return None
+
+    async def _write(self, known: Hypervisor | None, status: Mapping[str, Any]) -> None:
+        uid = known.metadata.uid if known is not None else ""
         if (uid, status) == self._written:
             return
         self._written = None
-        await self._tools.api.apply(HYPERVISOR, node, "", {"status": status}, field_manager=AGENT, subresource="status")
+        node = self._tools.node_name
+        written = await self._tools.api.apply(
+            HYPERVISOR, node, "", {"status": status}, field_manager=AGENT, subresource="status"
+        )
+        self._tools.view.put(HYPERVISOR, written)
         self._written = uid, status
 
     async def _status(self) -> HypervisorStatus:
