@@ -48,7 +48,7 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
                 digest=found.backing_digest or "",
                 target=targets.get(wanted.name, ""),
             )
-    return replace(await _observe_around(tools, uid, domain), disks=disks)
+    return tools.lookout.add(uid, replace(await _observe_around(tools, uid, domain), disks=disks))
 
 
 async def _disk(tools: Tools, uid: str, wanted: Disk) -> FoundDisk | None:
@@ -116,4 +116,5 @@ def _interface(state: AttachmentState) -> ObservedInterface:
         sandbox=state.attachment.sandbox,
         mac_address=state.attachment.mac_address,
         ip_addresses=state.attachment.ip_addresses,
+        gateway=state.attachment.gateway,
     )

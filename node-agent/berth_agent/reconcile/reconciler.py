@@ -8,6 +8,7 @@ which fails the step and is tried again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from re import compile as regex
@@ -26,6 +27,7 @@ from berth_agent.reconcile.plan.planning import plan
 from berth_agent.reconcile.plan.reports import agents_part, status_of
 from berth_agent.reconcile.plan.situations import Answers, Failure, Situation
 from berth_agent.reconcile.plan.steps import ShutdownDomain, Step
+from berth_agent.reconcile.ports import Aside, Chronicle, NoChronicle, stay
 from berth_agent.reconcile.rounds import LOOK_ERRORS, STEP_ERRORS, ClaimRefused, Owner, Round, Tools
 from berth_agent.reconcile.steps import act as take_step
 from berth_api.fields import AGENT
@@ -44,6 +46,8 @@ _LOOK_AGAIN_AFTER_DOUBT = 10.0
 
 _REASON = regex(r"[A-Za-z]([A-Za-z0-9_]{0,126}[A-Za-z0-9])?")
 """What a condition takes for a reason; an API error has what the server or a proxy before it said."""
+_KEEPS_PLACE = 1.0
+"""Seconds for which a step that may take long keeps its VM's place in the queue: most are over by then."""
 _ASK_AGAIN = 60.0
 """Seconds until a node that had no room for more of a running guest is asked again."""
 
@@ -98,9 +102,20 @@ def _no(work: Round, refused: ClaimRefused) -> Answers:
 class Reconciler:
     """Brings the VMs of this node to what their objects say."""
 
-    def __init__(self, tools: Tools, holds: Holds, *, now: Callable[[], datetime] = _now, act: Act = take_step) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        holds: Holds,
+        *,
+        now: Callable[[], datetime] = _now,
+        act: Act = take_step,
+        chronicle: Chronicle | None = None,
+        aside: Aside = stay,
+    ) -> None:
         self._tools = tools
         self._take_step = act
+        self._chronicle = chronicle or NoChronicle()
+        self._aside = aside
         self._holds = holds
         self._now = now
         self._running: dict[str, _Running] = {}
@@ -146,6 +161,7 @@ class Reconciler:
         self._holds.lift(owner.uid)
 
     async def _round(self, vm: VirtualMachine, observed: Observed) -> float | None:
+        self._look_out(vm, observed)
         desired = self._with_grace(vm, self._desired(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
         work = Round.of_vm(vm, desired, observed, self._tools, self.report)
@@ -153,9 +169,11 @@ class Reconciler:
         if failure is None and any(isinstance(step, ShutdownDomain) for step in to_do.steps):
             self._stops[vm.metadata.uid].asked_at = self._now()
         if work.answers.released is not None:
+            self._tools.lookout.forget(vm.metadata.uid)
             return None
         if to_do.steps:
             work.observed = await observe(self._tools, vm)
+            self._look_out(vm, work.observed)
         await self.report(work, failure)
         if work.answers.stopped is not None and vm.status.claim is not None:
             self._tools.admissions.rest(vm.metadata.uid, vm.status.claim)
@@ -165,6 +183,12 @@ class Reconciler:
         if work.answers.refusal and work.observed.power.is_active:
             return _ASK_AGAIN
         return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
+
+    def _look_out(self, vm: VirtualMachine, observed: Observed) -> None:
+        if observed.power.is_active:
+            self._tools.lookout.watch(vm, observed)
+        else:
+            self._tools.lookout.forget(vm.metadata.uid)
 
     def _desired(self, vm: VirtualMachine, observed: Observed) -> Desired:
         lived = brought_up(vm, observed, self._now())
@@ -178,6 +202,7 @@ class Reconciler:
         failure = await self._act(work, plan(work.desired, work.observed, self._now()).steps)
         if failure is not None:
             raise RemainsError(failure)
+        self._tools.lookout.forget(owner.uid)
         self._tools.admissions.release(owner.uid)
         self._holds.forget(owner.uid)
         self._stops.pop(owner.uid, None)
@@ -217,25 +242,40 @@ class Reconciler:
         task = asyncio.ensure_future(self._take_step(step, work))
         running.task = task if step.interruptible else None
         try:
-            async with asyncio.timeout(step.deadline):
-                await task
+            failure = await self._outcome(step, task)
         except asyncio.CancelledError:
             if running.interrupted and not _is_being_cancelled():
                 raise Interrupted from None
             raise
-        except STEP_ERRORS as error:
-            reason = error.reason if _REASON.fullmatch(error.reason) else type(error).__name__
-            log.warning("step failed", **work.owner.fields, step=step.name, reason=reason, error=str(error))
-            return Failure(step, reason, str(error), error.retryable)
-        except TimeoutError:
-            log.warning("step failed", **work.owner.fields, step=step.name, reason="DeadlineExceeded")
-            return Failure(
-                step, "DeadlineExceeded", f"{step.name} took longer than {step.deadline:g} s", retryable=True
-            )
         finally:
             running.task = None
-        log.info("step done", **work.owner.fields, step=step.name, seconds=round(perf_counter() - begun, 3))
+        seconds = perf_counter() - begun
+        if failure is None:
+            log.info("step done", **work.owner.fields, step=step.name, seconds=round(seconds, 3))
+        else:
+            log.warning(
+                "step failed", **work.owner.fields, step=step.name, reason=failure.reason, error=failure.message
+            )
+        self._chronicle.step(step, seconds, failure)
+        return failure
+
+    async def _outcome(self, step: Step, task: "asyncio.Future[None]") -> Failure | None:
+        """Wait for the step, its deadline at most. One that may take long lets others of the queue go on."""
+        try:
+            async with self._place_for(step), asyncio.timeout(step.deadline):
+                await task
+        except STEP_ERRORS as error:
+            reason = error.reason if _REASON.fullmatch(error.reason) else type(error).__name__
+            return Failure(step, reason, str(error), error.retryable)
+        except TimeoutError:
+            late = f"{step.name} took longer than {step.deadline:g} s"
+            return Failure(step, "DeadlineExceeded", late, retryable=True)
         return None
+
+    def _place_for(self, step: Step) -> AbstractAsyncContextManager[None]:
+        if step.interruptible:
+            return self._aside(within=step.deadline, after=_KEEPS_PLACE)
+        return nullcontext()
 
     async def report(self, work: Round, failure: Failure | None = None) -> None:
         """Write the agent's part of the status, if it says anything new.
@@ -255,4 +295,5 @@ class Reconciler:
         written = await self._tools.api.apply(
             VIRTUAL_MACHINE, name, namespace, body, field_manager=AGENT, subresource="status"
         )
+        self._chronicle.reported(vm, status, failure)
         work.take_in(written)

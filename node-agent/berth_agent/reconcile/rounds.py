@@ -18,6 +18,7 @@ from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.situations import PREPARING, Answers
+from berth_agent.reconcile.ports import Lookout, NoLookout
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
@@ -111,6 +112,7 @@ class Tools:
     admissions: Admissions
     namespace: str = "berth-system"
     """Where Leases are."""
+    lookout: Lookout = field(default_factory=NoLookout)
     boot_id: str = ""
     """The node's boot ID: another after each reboot."""
 

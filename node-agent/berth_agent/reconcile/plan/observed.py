@@ -39,6 +39,7 @@ class ObservedInterface:
     sandbox: str = ""
     mac_address: str = ""
     ip_addresses: tuple[str, ...] = ()
+    gateway: str | None = None
     problem: str = ""
 
 
