@@ -89,6 +89,11 @@ class Inventory:
         """What is known of a node."""
         return self._facts.get(name)
 
+    def accelerator(self, name: str) -> str | None:
+        """What guests run under on the node: `kvm` or `tcg`; nothing where that is not known."""
+        facts = self._facts.get(name)
+        return facts.accelerator or None if facts is not None else None
+
     def alive(self, name: str) -> bool:
         """Whether the node's heartbeat is fresh."""
         return self._clock() - self._seen.get(name, -inf) < self._times.timeout

@@ -8,7 +8,6 @@ read when somebody asks, in the event loop, where it is consistent between two a
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -17,18 +16,17 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from berth_api.serving import CannotServe
+from berth_api.serving import serving as serving_pages
 from berth_operator.scheduling.entries import State
+
+__all__ = ["CannotServe", "Levels", "Metrics", "new_registry", "serving"]
 
 BOUND, UNSCHEDULABLE, ERROR = "bound", "unschedulable", "error"
 UNKNOWN_PROFILE = "unknown"
 """Stands for every profile that is not configured: what users write must not make up label values."""
 DECISION_BUCKETS = (5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
 BINDING_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-_SHUTDOWN_SECONDS = 1.0
-
-
-class CannotServe(Exception):
-    """The metrics cannot be served where the settings say."""
 
 
 @dataclass(frozen=True)
@@ -188,19 +186,8 @@ async def serving(url: str | None, registry: CollectorRegistry) -> AsyncIterator
     if url is None:
         yield
         return
-    where = urlsplit(url)
-    app = web.Application()
-    app.router.add_get(where.path or "/", _handler(registry))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, where.hostname, where.port).start()
-        except OSError as error:
-            raise CannotServe(f"metrics cannot be served at {url}: {error}") from error
+    async with serving_pages({url: _handler(registry)}):
         yield
-    finally:
-        await runner.cleanup()
 
 
 def _handler(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -21,13 +21,15 @@ from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import Backoff, WorkQueue
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
+from berth_operator.controllers.aims import Aims
 from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.deciding import Deciding
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import Machines
 from berth_operator.controllers.nodelabels import NodeLabels
+from berth_operator.controllers.nodeloss import NodeLoss
 from berth_operator.controllers.references import Reference
-from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.refusals import Pauses, Refusals
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
@@ -44,6 +46,8 @@ from berth_operator.store import Change, Collection, Key
 from berth_operator.waiting import WaitingRoom
 
 _LOGGER = logging.getLogger(__name__)
+_LOOK = 1.0
+"""Seconds between looks at the heartbeats of nodes that VMs are bound to."""
 _FAILED = frozenset({"Failed", "CrashLoopBackOff"})
 
 
@@ -101,6 +105,12 @@ class Operation:
             happened=self._happened,
         )
         self._refusals = refusals = Refusals(settings.refusal_exclusion, clock)
+        starts = Backoff(settings.start_backoff_first, settings.start_backoff_most)
+        self._pauses = pauses = Pauses(starts, clock, random)
+        self._loss = NodeLoss(
+            api, self.cluster, self._inventory, self.ledger, confirm=settings.node_loss_confirm, clock=clock
+        )
+        self._aims = aims = Aims(self.cluster, self._inventory.accelerator, self._loss.lost)
         self._binding = Binding(api, self.cluster, self.ledger, events=self.events, happened=self._happened, now=now)
         self.scheduler = Scheduler(
             self.cluster,
@@ -114,7 +124,9 @@ class Operation:
                 profiles=profiles,
             ),
             self._binding,
+            aims=aims,
             refusals=refusals,
+            pauses=pauses,
             waiting=self._waiting,
             metrics=metrics,
             clock=clock,
@@ -127,7 +139,10 @@ class Operation:
             self._inventory,
             self.scheduler,
             self._binding,
+            aims=aims,
+            loss=self._loss,
             refusals=refusals,
+            pauses=pauses,
             events=self.events,
             metrics=metrics,
             now=now,
@@ -140,6 +155,7 @@ class Operation:
         """Read everything anew, then work until cancelled."""
         self.queue.open()
         self.scheduler.open()
+        self._loss.reset()
         self._metrics.leads(leadership.epoch)
         try:
             await self._take_over(leadership)
@@ -147,6 +163,7 @@ class Operation:
                 group.create_task(self.scheduler.run(leadership))
                 group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
                 group.create_task(self._audit())
+                group.create_task(self._watch_nodes())
                 group.create_task(self.events.run())
         finally:
             self._metrics.leads(None)
@@ -188,6 +205,15 @@ class Operation:
                 _LOGGER.warning("the audit could not list the cluster and is put off: %s", error)
                 continue
             self._enqueue_all()
+
+    async def _watch_nodes(self) -> None:
+        """VMs of nodes that are lost, or are back, have to be looked at: no watch tells of silence."""
+        while True:
+            changed = await self._loss.look()
+            for vm in self.cluster.machines if changed else ():
+                if vm.status.node_name in changed:
+                    self._attend(vm)
+            await asyncio.sleep(_LOOK)
 
     async def _work(self, task: Task, leadership: Leadership) -> float | None:
         try:
@@ -276,6 +302,7 @@ class Operation:
         self.scheduler.leave(change.key)
         self._binding.forget(uid)
         self._refusals.forget(uid)
+        self._pauses.forget(uid)
 
     def _note_phase(self, change: Change[VirtualMachine]) -> None:
         """What a node's fitness is judged by: starts that failed there, migrations that run."""

@@ -1,5 +1,8 @@
 """The scheduler at work: it takes VMs from the queue in their order, decides one at a time, and writes side by side.
 
+VMs that are bound and want their CPU and memory back, or another size, stand in the same queue, in the same order: what
+comes free is given to whoever is first, wherever that one stands.
+
 Decisions are made between two awaits, so each sees all earlier ones; writes take their time, many at once. A slot for
 the write is taken *before* a VM is taken from the queue: what is decided is written at once, and whoever comes with a
 higher priority while the API server is slow is next. What has to be read first (a Secret) is read in the slot, too.
@@ -19,12 +22,13 @@ from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
 from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import Backoff
 from berth_operator.cluster import Cluster
-from berth_operator.controllers.binding import Binding, unprepared
+from berth_operator.controllers.aims import Aim, Aims, is_bound
+from berth_operator.controllers.binding import Binding, needs_secret, unprepared
 from berth_operator.controllers.deciding import Deciding, Decision, Wish
 from berth_operator.controllers.references import Unbindable
-from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.refusals import Pauses, Refusals
 from berth_operator.controllers.reserving import Reserving
-from berth_operator.controllers.telling import UNSCHEDULABLE, Note, Telling
+from berth_operator.controllers.telling import Note, Telling
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.metrics import Levels, Metrics
@@ -62,14 +66,6 @@ class Pacing:
     reserve_hold: float = 300.0
 
 
-def wants_berth(vm: VirtualMachine) -> bool:
-    """Whether a VM is to be given a node: it shall run, has none, and nobody deletes it."""
-    if vm.metadata.deletion_timestamp is not None or vm.spec.run_strategy == "Halted":
-        return False
-    claim = vm.status.claim
-    return claim is None or not vm.status.node_name or vm.status.refused_claim == claim.id
-
-
 class Scheduler:
     """Gives VMs their nodes, for as long as `run` runs."""
 
@@ -80,7 +76,9 @@ class Scheduler:
         deciding: Deciding,
         binding: Binding,
         *,
+        aims: Aims,
         refusals: Refusals,
+        pauses: Pauses,
         waiting: WaitingRoom,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -89,7 +87,8 @@ class Scheduler:
     ) -> None:
         self._cluster, self._inventory = cluster, inventory
         self._deciding, self._binding = deciding, binding
-        self._refusals, self._waiting, self._metrics = refusals, waiting, metrics
+        self._aims, self._refusals, self._pauses = aims, refusals, pauses
+        self._waiting, self._metrics = waiting, metrics
         self._clock, self._pacing = clock, pacing or Pacing()
         self._random = random or Random()  # noqa: S311 - jitter, not secrecy
         self._failures: dict[Key, int] = {}
@@ -124,12 +123,14 @@ class Scheduler:
         self.reset()
 
     def want(self, vm: VirtualMachine) -> None:
-        """A VM wants a berth; to be called whenever it is seen without one."""
+        """A VM wants something; to be called whenever it is seen to."""
         if not self._open:
             return
         made = vm.metadata.creation_timestamp
         priority = self._cluster.priority(vm.spec.priority_class_name)
-        revision = (vm.metadata.generation, tuple(sorted(vm.metadata.labels.items())), vm.status.refused_claim)
+        status, labels = vm.status, tuple(sorted(vm.metadata.labels.items()))
+        claim = status.claim.id if status.claim is not None else None
+        revision = (vm.metadata.generation, labels, claim, status.refused_claim, status.stopped_claim)
         entry = Entry(vm.key, vm.metadata.uid, priority or 0, made.timestamp() if made else 0.0, revision)
         if self._aside.get(vm.key) == entry:
             return
@@ -141,7 +142,7 @@ class Scheduler:
         self._stirred.set()
 
     def leave(self, key: Key) -> None:
-        """A VM is gone, or needs no berth any longer."""
+        """A VM is gone, or wants nothing any longer."""
         self._come_back(key)
         self._since.pop(key, None)
         self._failures.pop(key, None)
@@ -155,7 +156,7 @@ class Scheduler:
         vm = self._cluster.machines.get(name, namespace)
         if key in self.queue:
             self.queue.retry(key)
-        elif vm is not None and wants_berth(vm):
+        elif vm is not None and self._aims.of(vm) is not None:
             self.want(vm)
         self._stirred.set()
 
@@ -232,11 +233,15 @@ class Scheduler:
         namespace, name = entry.key
         vm = self._cluster.machines.get(name, namespace)
         if vm is not None and self._binding.unsure(vm):
-            return self._guarded(entry, vm, partial(self._clear_up, entry, vm))
-        if vm is None or not wants_berth(vm):
+            return self._guarded(entry, vm, partial(self._clear_up, entry, vm, leadership))
+        aim = self._aims.of(vm) if vm is not None else None
+        if vm is None or aim is None:
             self.queue.done(entry.key, self._clock())
             return None
-        if unprepared(vm):
+        if aim is Aim.START and (pause := self._pauses.left(entry.uid)):
+            self.queue.back_off(entry.key, pause, self._clock())
+            return None
+        if unprepared(vm, aim):
             return self._guarded(entry, vm, partial(self._prepare_and_bind, entry, vm, leadership))
         try:
             decided = self._decide(entry, vm, None, leadership.epoch)
@@ -258,35 +263,41 @@ class Scheduler:
     def _decide(
         self, entry: Entry, vm: VirtualMachine, user_data: bytes | None, epoch: int
     ) -> Decision | Unbindable | None:
-        """A decision whose claim counts; what has to be told; or nothing: it is parked."""
-        now = self._clock()
+        """A decision whose claim counts; what has to be told; or nothing: it is parked, or wants nothing any longer."""
+        now, aim = self._clock(), self._aims.of(vm)
+        if aim is None or (user_data is None and needs_secret(vm, aim)):
+            if aim is not None:
+                self.queue.retry(entry.key)  # it changed while something else was read: its Secret is to be read first
+            self.queue.done(entry.key, now)
+            return None
         try:
             wish = self._deciding.wish(vm)
-            if self.queue.join(entry.key, wish.request, now) is not None:
+            shape = _shape(vm, aim, wish)
+            if self.queue.join(entry.key, shape, now) is not None:
                 self._metrics.unschedulable(wish.profile.name, {})
                 self._outlive_refusals(entry)
                 self._telling.wake()
                 return None
-            decision = self._deciding.decide(vm, wish, user_data, epoch)
+            if aim.stays:
+                decision = self._deciding.decide_again(vm, wish, aim, user_data, epoch)
+            else:
+                decision = self._deciding.decide(vm, wish, user_data, epoch)
         except Unbindable as why:
             if not why.waits_for_room:
                 return why
-            note = Note(why.reason, why.message)
+            note = Note(aim.value if aim.stays else why.reason, why.message)
             self._waiting.wait(entry.key, why.waits_for)
             self._park(entry, (entry.key, why.reason), Verdict(_ROOM, note, room=False))
             return None
         self._metrics.decided(self._clock() - now)
         if isinstance(decision, Rejection):
-            self._reject(entry, wish, decision)
+            note = Note(aim.value, decision.message, tuple(sorted(decision.by_filter.items())))
+            self._metrics.unschedulable(wish.profile.name, decision.by_filter)
+            self._park(entry, shape, Verdict(decision.cured_by, note, decision.room))
+            self._outlive_refusals(entry)
             return None
-        self.queue.placed(entry.key, wish.request, now)
+        self.queue.placed(entry.key, shape, now)
         return decision
-
-    def _reject(self, entry: Entry, wish: Wish, rejection: Rejection) -> None:
-        note = Note(UNSCHEDULABLE, rejection.message, tuple(sorted(rejection.by_filter.items())))
-        self._metrics.unschedulable(wish.profile.name, rejection.by_filter)
-        self._park(entry, wish.request, Verdict(rejection.cured_by, note, rejection.room))
-        self._outlive_refusals(entry)
 
     def _outlive_refusals(self, entry: Entry) -> None:
         """Try a parked VM again when the first node that refused it may be asked once more."""
@@ -299,15 +310,15 @@ class Scheduler:
         self.queue.park(entry.key, shape, verdict, self._clock())
         self._telling.wake()
 
-    async def _clear_up(self, entry: Entry, vm: VirtualMachine) -> None:
-        await self._binding.clear_up(vm)
+    async def _clear_up(self, entry: Entry, vm: VirtualMachine, leadership: Leadership) -> None:
+        await self._binding.clear_up(vm, leadership)
         self.queue.retry(entry.key)
         self.queue.done(entry.key, self._clock())
 
     async def _prepare_and_bind(self, entry: Entry, vm: VirtualMachine, leadership: Leadership) -> None:
         decided: Decision | Unbindable | None
         try:
-            user_data = await self._binding.prepare(vm, leadership)
+            user_data = await self._binding.prepare(vm, leadership, self._aims.of(vm) or Aim.BERTH)
         except Unbindable as why:
             decided = why
         else:
@@ -341,16 +352,19 @@ class Scheduler:
 
     async def _say_why(self, entry: Entry, why: Unbindable, leadership: Leadership) -> None:
         current = self._current(entry)
-        if current is not None:
+        aim = self._aims.of(current) if current is not None else None
+        if current is not None and aim is not None and is_bound(current):
+            await self._binding.explain_bound(current, aim.value, why.message, leadership)
+        elif current is not None:
             await self._binding.explain(current, why.reason, why.message, leadership)
         self._failures.pop(entry.key, None)
         self.queue.done(entry.key, self._clock())
 
     def _current(self, entry: Entry) -> VirtualMachine | None:
-        """The VM as it is now, if it is still that one and still wants a berth."""
+        """The VM as it is now, if it is still that one and still wants something."""
         namespace, name = entry.key
         vm = self._cluster.machines.get(name, namespace)
-        return vm if vm is not None and vm.metadata.uid == entry.uid and wants_berth(vm) else None
+        return vm if vm is not None and vm.metadata.uid == entry.uid and self._aims.of(vm) is not None else None
 
     async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Work) -> None:
         """Whatever fails is tried again after a pause; the others go on."""
@@ -412,3 +426,8 @@ class Scheduler:
 
 def _profile(vm: VirtualMachine) -> str:
     return vm.spec.scheduler_profile or DEFAULT
+
+
+def _shape(vm: VirtualMachine, aim: Aim, wish: Wish) -> Hashable:
+    """What makes VMs interchangeable: what they ask for; but a VM that stays where it is has no like."""
+    return (vm.metadata.uid, aim, wish.request) if aim.stays else wish.request

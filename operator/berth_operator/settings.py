@@ -50,8 +50,15 @@ class Settings(BaseSettings):
 
     heartbeat_timeout: Annotated[float, Field(gt=0)] = 40.0
     """A node whose Lease is older gets no new VMs: four missed heartbeats of 10 s, as Kubernetes waits for kubelets."""
+    node_loss_confirm: Annotated[float, Field(ge=0)] = 20.0
+    """A node whose heartbeat has timed out has to be seen silent for this much longer before its VMs are said to be
+    lost: two heartbeats, so that neither clocks that differ nor an API server that was away look like a loss."""
     refusal_exclusion: Annotated[float, Field(ge=0)] = 60.0
     """For how long a node that refused a VM is not asked again for this VM: long enough for its report to arrive."""
+    start_backoff_first: Annotated[float, Field(gt=0)] = 2.0
+    """First pause before a stopped VM whose node refused to start it is tried again; each further one doubles it."""
+    start_backoff_most: Annotated[float, Field(gt=0)] = 120.0
+    """Longest pause between tries to start a VM that its node refuses."""
     audit_interval: Annotated[float, Field(gt=0)] = 300.0
     """Between complete lists that repair what a watch missed: kopf does not tell of objects that vanish during a
     410 Gone. Five minutes is how long the API server keeps old versions."""

@@ -5,24 +5,27 @@ anything else can happen.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from berth_api import kinds
 from berth_api.quantities import from_bytes, from_millis
-from berth_api.virtualmachines import Claim, ClaimedPool, VirtualMachine
+from berth_api.virtualmachines import Claim, ClaimedInterface, ClaimedPool, VirtualMachine
 from berth_operator.cluster import Cluster
+from berth_operator.controllers.aims import Aim
 from berth_operator.controllers.interfaces import Interfaces
+from berth_operator.controllers.needs import Amounts, claimed, is_as_asked, kept, wants_sealed
 from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
 from berth_operator.controllers.secrets import seal
 from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
-from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.holdings import Holding, held_by
 from berth_operator.scheduling.ledger import Ledger
-from berth_operator.scheduling.place import Placement, Rejection, place
+from berth_operator.scheduling.place import Rejection, place
 from berth_operator.scheduling.profiles import DEFAULT, Profile
 from berth_operator.scheduling.requests import Request, request_of
+from berth_operator.scheduling.staying import RESIZING, STARTING, stay
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Decision:
     node: str
     claim: Claim
     holding: Holding
+    aim: Aim = Aim.BERTH
 
 
 class Deciding:
@@ -92,29 +96,72 @@ class Deciding:
             return placement
         interfaces = self._interfaces.choose(vm, wish.resolved.networks)
         request = wish.request
-        claim = Claim(
+        amounts = Amounts(request.cpu, placement.memory, dict(request.pools))
+        claim = self._claim(amounts, interfaces, self._seal(placement.node, user_data), epoch)
+        return self._assume(vm, wish, Aim.BERTH, placement.node, claim)
+
+    def decide_again(
+        self, vm: VirtualMachine, wish: Wish, aim: Aim, user_data: bytes | None, epoch: int
+    ) -> Decision | Rejection:
+        """Choose a new claim for a VM that stays on its node, and count it at once; or say why there is no room.
+
+        Raises:
+            Unbindable: an address, or the node's key, stands in the way.
+        """
+        claim, held, request = vm.status.claim, held_by(vm), wish.request
+        if claim is None or held is None:
+            raise ValueError(f"{'/'.join(vm.key)} holds nothing: it cannot stay anywhere")
+        resized = aim is Aim.RESIZE
+        have = Amounts(0, 0, {}) if not resized or is_as_asked(vm) else claimed(claim)
+        seals = wants_sealed(vm) and not (resized and claim.sealed_user_data is not None)
+        wanted = replace(
+            request,
+            cpu=max(request.cpu, have.cpu),
+            memory_kvm=max(request.memory_kvm, have.memory),
+            memory_tcg=max(request.memory_tcg, have.memory),
+            pools=tuple((Amounts(0, 0, dict(request.pools)) | have).pools.items()),
+            requirements=replace(request.requirements, sealed=seals),
+        )
+        with self._ledger.without(vm.metadata.uid):
+            placement = stay(self._inventory.snapshot(), wanted, held, RESIZING if resized else STARTING)
+        if isinstance(placement, Rejection):
+            return placement
+        interfaces = self._interfaces.choose(vm, wish.resolved.networks, kept(vm, claim) if resized else {})
+        amounts = Amounts(wanted.cpu, placement.memory, dict(wanted.pools))
+        sealed = self._seal(placement.node, user_data) if seals else None
+        if resized and not seals and (wants_sealed(vm) or not is_as_asked(vm)):
+            sealed = claim.sealed_user_data
+        return self._assume(vm, wish, aim, placement.node, self._claim(amounts, interfaces, sealed, epoch))
+
+    def _claim(
+        self, amounts: Amounts, interfaces: tuple[ClaimedInterface, ...], sealed: str | None, epoch: int
+    ) -> Claim:
+        return Claim(
             id=self._claim_id(),
             epoch=epoch,
-            cpu=from_millis(request.cpu),
-            memory=from_bytes(placement.memory),
-            storage=from_bytes(request.storage),
-            pools=tuple(ClaimedPool(name=name, size=from_bytes(size)) for name, size in request.pools),
+            cpu=from_millis(amounts.cpu),
+            memory=from_bytes(amounts.memory),
+            storage=from_bytes(sum(amounts.pools.values())),
+            pools=tuple(ClaimedPool(name=name, size=from_bytes(size)) for name, size in amounts.pools.items()),
             interfaces=interfaces,
-            sealed_user_data=self._seal(placement, user_data),
+            sealed_user_data=sealed,
         )
+
+    def _assume(self, vm: VirtualMachine, wish: Wish, aim: Aim, node: str, claim: Claim) -> Decision:
+        amounts = claimed(claim)
         holding = Holding(
             uid=vm.metadata.uid,
             owner="/".join(vm.key),
             claim_id=claim.id,
-            node=placement.node,
-            cpu=request.cpu,
-            memory=placement.memory,
-            pools=dict(request.pools),
-            interfaces=interfaces,
-            member=request.member,
+            node=node,
+            cpu=amounts.cpu,
+            memory=amounts.memory,
+            pools=amounts.pools,
+            interfaces=claim.interfaces,
+            member=wish.request.member,
         )
         self._ledger.assume(holding)
-        return Decision(placement.node, claim, holding)
+        return Decision(node, claim, holding, aim)
 
     def _priority(self, vm: VirtualMachine) -> int:
         name = vm.spec.priority_class_name
@@ -138,8 +185,8 @@ class Deciding:
             )
         return profile
 
-    def _seal(self, placement: Placement, user_data: bytes | None) -> str | None:
-        facts = self._inventory.facts(placement.node)
+    def _seal(self, node: str, user_data: bytes | None) -> str | None:
+        facts = self._inventory.facts(node)
         if user_data is None or facts is None:
             return None
         try:
@@ -147,6 +194,6 @@ class Deciding:
         except ValueError as error:
             raise Unbindable(
                 "PublicKeyInvalid",
-                f"user-data cannot be sealed to node {placement.node}: {error}: restart its agent",
+                f"user-data cannot be sealed to node {node}: {error}: restart its agent",
                 waits_for_room=True,
             ) from error

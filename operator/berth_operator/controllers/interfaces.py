@@ -4,6 +4,8 @@ A VM that is bound again keeps what its previous claim had, unless another VM ho
 """
 
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from types import MappingProxyType
 
 from berth_api import kinds
 from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, VirtualMachine
@@ -21,25 +23,37 @@ class Interfaces:
     def __init__(self, ledger: Ledger, mac_prefix: str) -> None:
         self._ledger, self._mac_prefix = ledger, mac_prefix
 
-    def choose(self, vm: VirtualMachine, networks: Mapping[str, VirtualNetwork]) -> tuple[ClaimedInterface, ...]:
+    def choose(
+        self,
+        vm: VirtualMachine,
+        networks: Mapping[str, VirtualNetwork],
+        kept: Mapping[str, ClaimedInterface] = MappingProxyType({}),
+    ) -> tuple[ClaimedInterface, ...]:
         """A claimed interface for each NIC.
+
+        Args:
+            vm: Whose.
+            networks: By name.
+            kept: Those that stay as they are, by name; some may be in the spec no longer.
 
         Raises:
             Unbindable: an address that the user wants is taken or impossible, or a subnet has none left.
         """
         previous = {nic.name: nic for nic in vm.status.claim.interfaces} if vm.status.claim else {}
-        chosen: list[ClaimedInterface] = []
+        chosen: dict[str, ClaimedInterface] = dict(kept)
         for nic in vm.spec.interfaces:
+            if nic.name in kept:
+                continue
             before = previous.get(nic.name)
-            chosen.append(
-                ClaimedInterface(
-                    name=nic.name,
-                    network_name=nic.network_name,
-                    mac_address=self._mac(vm, nic, before, {other.mac_address for other in chosen}),
-                    ip_addresses=self._ips(vm, nic, networks[nic.network_name], before, chosen),
-                )
+            others = list(chosen.values())
+            chosen[nic.name] = ClaimedInterface(
+                name=nic.name,
+                network_name=nic.network_name,
+                mac_address=self._mac(vm, nic, before, {other.mac_address for other in others}),
+                ip_addresses=self._ips(vm, nic, networks[nic.network_name], before, others),
             )
-        return tuple(chosen)
+        asked = {nic.name: chosen[nic.name] for nic in vm.spec.interfaces}
+        return (*asked.values(), *(nic for name, nic in kept.items() if name not in asked))
 
     def _mac(self, vm: VirtualMachine, nic: NetworkInterface, before: ClaimedInterface | None, own: set[str]) -> str:
         uid = vm.metadata.uid
@@ -75,9 +89,11 @@ class Interfaces:
     ) -> tuple[str, ...]:
         name, subnets = network.metadata.name, network.spec.subnets
         own = {plain(text) for other in chosen if other.network_name == name for text in other.ip_addresses}
-        taken = Taken(self._ledger.taken_numbers(name), frozenset(own), frozenset(self._own(vm, name)))
-        if not nic.ip_addresses and before is not None and self._keeps(vm, before, network):
+        if not nic.ip_addresses and before is not None and self._keeps(vm, before, network, own):
             return before.ip_addresses
+        previous = {other.name: other for other in vm.status.claim.interfaces} if vm.status.claim else {}
+        coming = _coming(vm, name, previous, but={nic.name, *(other.name for other in chosen)})
+        taken = Taken(self._ledger.taken_numbers(name), frozenset({*own, *coming}), frozenset(self._own(vm, name)))
         try:
             addresses = choose(subnets, nic.ip_addresses, taken, name)
         except AddressError as error:
@@ -102,7 +118,7 @@ class Interfaces:
         )
         return {plain(text) for text in texts if self._ledger.address_owner(network, plain(text), but=uid) is None}
 
-    def _keeps(self, vm: VirtualMachine, before: ClaimedInterface, network: VirtualNetwork) -> bool:
+    def _keeps(self, vm: VirtualMachine, before: ClaimedInterface, network: VirtualNetwork, own: set[Address]) -> bool:
         name = network.metadata.name
         if before.network_name != name or len(before.ip_addresses) != len(network.spec.subnets):
             return False
@@ -112,7 +128,7 @@ class Interfaces:
             return False
         uid = vm.metadata.uid
         return same == before.ip_addresses and all(
-            self._ledger.address_owner(name, plain(text), but=uid) is None for text in same
+            plain(text) not in own and self._ledger.address_owner(name, plain(text), but=uid) is None for text in same
         )
 
     def _check_free(
@@ -128,3 +144,15 @@ class Interfaces:
                 "give another in ipAddresses, or leave it out",
                 waits_for_room=True,
             )
+
+
+def _coming(
+    vm: VirtualMachine, network: str, previous: Mapping[str, ClaimedInterface], but: AbstractSet[str]
+) -> Iterator[Address]:
+    """Addresses of a network that other NICs ask for, or had before and will keep if they can."""
+    for nic in vm.spec.interfaces:
+        if nic.network_name != network or nic.name in but:
+            continue
+        before = previous.get(nic.name)
+        had = before.ip_addresses if before is not None and before.network_name == network else ()
+        yield from map(plain, nic.ip_addresses or had)

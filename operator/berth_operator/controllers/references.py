@@ -65,7 +65,7 @@ def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
     Raises:
         Unbindable: something is missing, may not be used, or does not fit.
     """
-    cpu, memory = _size(vm, cluster)
+    cpu, memory = size_of(vm, cluster)
     networks = {nic.network_name: _network(vm, nic.network_name, cluster) for nic in vm.spec.interfaces}
     images: set[str] = set()
     for disk in vm.spec.disks:
@@ -77,7 +77,12 @@ def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
     return Resolved(cpu, memory, networks, frozenset(images))
 
 
-def _size(vm: VirtualMachine, cluster: Cluster) -> tuple[CPU, Memory]:
+def size_of(vm: VirtualMachine, cluster: Cluster) -> tuple[CPU, Memory]:
+    """The VM's CPU and memory: its class's, or its own.
+
+    Raises:
+        Unbindable: the class is not there.
+    """
     spec = vm.spec
     if spec.class_name is not None:
         found = cluster.classes.get(spec.class_name)

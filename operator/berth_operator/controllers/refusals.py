@@ -1,9 +1,12 @@
-"""Nodes that refused a VM: not asked again for a while, for this VM only.
+"""Nodes that refused a VM: not asked again for a while, for this VM only, nor at once where there is no other.
 
 Kept in memory only: a new leader that asks such a node once more is refused once more, and no harm is done.
 """
 
 from collections.abc import Callable
+from random import Random
+
+from berth_api.workqueues import Backoff
 
 
 class Refusals:
@@ -42,3 +45,29 @@ class Refusals:
         """The VM is gone."""
         self._until.pop(uid, None)
         self._noted.pop(uid, None)
+
+
+class Pauses:
+    """Before the next try to start a VM on the one node that it is bound to, after that did not take its claim."""
+
+    def __init__(self, backoff: Backoff, clock: Callable[[], float], random: Random) -> None:
+        self._backoff, self._clock, self._random = backoff, clock, random
+        self._refused: dict[str, tuple[str, int, float]] = {}
+
+    def note(self, uid: str, claim_id: str) -> bool:
+        """The node did not take the VM's claim. False: that was noted before."""
+        noted, failures, _ = self._refused.get(uid, ("", 0, 0.0))
+        if noted == claim_id:
+            return False
+        failures += 1
+        self._refused[uid] = claim_id, failures, self._clock() + self._backoff.pause(failures, self._random)
+        return True
+
+    def left(self, uid: str) -> float:
+        """Seconds until it may be tried again."""
+        refused = self._refused.get(uid)
+        return max(0.0, refused[2] - self._clock()) if refused is not None else 0.0
+
+    def forget(self, uid: str) -> None:
+        """The VM is gone, or it started."""
+        self._refused.pop(uid, None)

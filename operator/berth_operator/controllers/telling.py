@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from berth_api.client import ApiError, Conflict
 from berth_api.virtualmachines import Phase, VirtualMachine
+from berth_operator.controllers.aims import Aim, is_bound
 from berth_operator.controllers.binding import Binding
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.scheduling.entries import Entry
 from berth_operator.scheduling.queue import SchedulingQueue
 
 _LOGGER = logging.getLogger(__name__)
-UNSCHEDULABLE = "Unschedulable"
+UNSCHEDULABLE = Aim.BERTH.value
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ class Telling:
         if vm is None:
             self._queue().tell_again(entry.key)  # it counts as told; should it come back, it was not
             return
-        phase: Phase = "Unschedulable" if note.reason == UNSCHEDULABLE else "Pending"
         try:
-            await self._binding.explain(vm, note.reason, note.message, leadership, phase)
+            await self._say(vm, note, leadership)
         except Conflict:
             self._queue().tell_again(entry.key)
         except (ApiError, NotLeadingError) as error:
@@ -73,3 +73,10 @@ class Telling:
         except Exception:
             _LOGGER.exception("%s: a bug in telling why it waits; trying again later", "/".join(entry.key))
             self._queue().tell_again(entry.key)
+
+    async def _say(self, vm: VirtualMachine, note: Note, leadership: Leadership) -> None:
+        if is_bound(vm):
+            await self._binding.explain_bound(vm, note.reason, note.message, leadership)
+            return
+        phase: Phase = "Unschedulable" if note.reason == UNSCHEDULABLE else "Pending"
+        await self._binding.explain(vm, note.reason, note.message, leadership, phase)

@@ -43,6 +43,11 @@ class Ledger:
         """Every claim that counts."""
         return self._entries.values()
 
+    @property
+    def nodes(self) -> list[str]:
+        """Names of nodes on which anything is held."""
+        return self._snapshot.holders
+
     def assume(self, holding: Holding) -> None:
         """Count a claim that was decided and is being written."""
         self._assumed[holding.uid] = holding

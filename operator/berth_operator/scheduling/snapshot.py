@@ -111,6 +111,11 @@ class Snapshot:
         return sorted(self.index)
 
     @property
+    def holders(self) -> list[str]:
+        """Names on which something is held, whether they are nodes or not."""
+        return list(self._held)
+
+    @property
     def order(self) -> IntArray:
         """int64 per row: the rank of its node by name."""
         if self._order is None:

@@ -15,12 +15,12 @@ from berth_api import kinds
 from berth_api.client import Conflict, DeadlineExceeded, Forbidden, Unavailable
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
+from berth_operator.controllers.aims import wants_berth
 from berth_operator.controllers.machines import released
 from berth_operator.controllers.references import Unbindable
 from berth_operator.controllers.secrets import read_user_data
 from berth_operator.controllers.telling import UNSCHEDULABLE
 from berth_operator.operation import Operation
-from berth_operator.scheduler import wants_berth
 from berth_operator.scheduling.entries import State
 from berth_operator.scheduling.place import Rejection, place
 
@@ -252,7 +252,7 @@ class OperationMachine(RuleBasedStateMachine):
         ledger, machines = self.operation.ledger, self.shore.machines()
         assert {claim.key: claim for claim in ledger.holdings} == {claim.key: claim for claim in self.shore.claims()}
         assert ledger._assumed == {}
-        assert self.operation._binding._unsure == set()
+        assert self.operation._binding._unsure == {}
         for vm in machines:
             if vm.metadata.deletion_timestamp is not None:
                 assert not released(vm), f"{vm.key} was let go by nobody"

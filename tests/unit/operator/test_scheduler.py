@@ -140,7 +140,7 @@ async def test_a_vm_that_vanishes_while_it_is_bound_holds_nothing(*, again: bool
         writing.open()
         await asyncio.sleep(5)
         assert world.leftovers() == (int(again), 0)
-        assert world.operation._binding._unsure == set()
+        assert world.operation._binding._unsure == {}
         assert world.bound() == ["web"] * (1 + again)
 
 
