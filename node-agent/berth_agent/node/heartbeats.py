@@ -5,6 +5,7 @@ hung libvirtd can stop it. A renewal that fails is tried again at the next beat:
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,10 @@ log = structlog.get_logger()
 
 _LEAST_PAUSE = 1.0
 """Seconds between two beats, where one took longer than the interval."""
+_MISSED = 3
+_SLACK = 60.0
+"""Attempts, and seconds on top for one whose requests each take as long as they may, without which beating has stopped.
+"""
 
 
 class Heartbeat:
@@ -35,6 +40,7 @@ class Heartbeat:
         interval: float,
         valid: int,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api = api
         self._namespace = namespace
@@ -43,12 +49,25 @@ class Heartbeat:
         self._valid = valid
         self._now = now
         self._lease: dict[str, Any] | None = None
+        self._clock = clock
+        self._renewed_at = self._attempted_at = clock()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the Lease was last renewed, or since the start."""
+        return self._clock() - self._renewed_at
+
+    def problem(self) -> str:
+        """Why no heartbeat is even attempted, in words; empty: they are, whether the API server takes them or not."""
+        silent = self._clock() - self._attempted_at
+        return f"none was attempted for {silent:.0f} s" if silent > _MISSED * self._interval + _SLACK else ""
 
     async def run(self) -> None:
         """Renew until cancelled, at the same pace however long the API server takes to answer."""
         loop = asyncio.get_running_loop()
         while True:
             begun = loop.time()
+            self._attempted_at = self._clock()
             try:
                 await self.beat()
             except ApiError as error:
@@ -71,6 +90,7 @@ class Heartbeat:
         except ApiError:
             self._lease = None
             raise
+        self._renewed_at = self._clock()
 
     async def _renew(self) -> dict[str, Any]:
         if self._lease is None:
