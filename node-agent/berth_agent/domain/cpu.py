@@ -9,12 +9,13 @@ Features that the owner asks for are required on top of any model, also where th
 what the guest must have, whatever a model of that name means to another version of libvirt.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic_xml import attr
 
 from berth_agent.domain.elements import Element, OnOff
-from berth_agent.domain.requests import Accelerator
+from berth_agent.domain.memory import boot_memory, is_pluggable
+from berth_agent.domain.requests import Accelerator, DomainRequest
 from berth_api.hardware import CPU
 
 _DEFAULT: dict[Accelerator, str] = {"kvm": "host-model", "tcg": "Nehalem"}
@@ -51,6 +52,21 @@ class Feature(Element, tag="feature"):
     name: str = attr()
 
 
+class Cell(Element, tag="cell"):
+    """A NUMA cell that holds every CPU that the guest can have."""
+
+    id: Literal[0] = attr(default=0)
+    cpus: str = attr()
+    memory: int = attr()
+    unit: Literal["KiB"] = attr(default="KiB")
+
+
+class Numa(Element, tag="numa"):
+    """One cell: memory that is plugged in has to belong to one."""
+
+    cell: Cell
+
+
 class CPUElement(Element, tag="cpu"):
     """The CPU that the guest sees."""
 
@@ -61,29 +77,40 @@ class CPUElement(Element, tag="cpu"):
     model: Model | None = None
     topology: Topology
     features: tuple[Feature, ...] = ()
+    numa: Numa | None = None
 
 
 def vcpu(cpu: CPU) -> VCPU:
     """`<vcpu>`: with maxSockets, the guest boots with fewer CPUs than it can be given."""
-    maximum = (cpu.max_sockets or cpu.sockets) * cpu.cores * cpu.threads
-    return VCPU(current=cpu.count if cpu.count != maximum else None, maximum=maximum)
+    most = _most(cpu)
+    return VCPU(current=cpu.count if cpu.count != most else None, maximum=most)
 
 
-def cpu_element(cpu: CPU, accelerator: Accelerator) -> CPUElement:
+def cpu_element(request: DomainRequest) -> CPUElement:
     """`<cpu>`: the model asked for, or the accelerator's default, with all features asked for."""
-    topology = Topology(sockets=cpu.max_sockets or cpu.sockets, cores=cpu.cores, threads=cpu.threads)
-    features = tuple(Feature(name=name) for name in sorted(set(cpu.features)))
-    match cpu.model or _DEFAULT[accelerator]:
+    cpu = request.cpu
+    rest: dict[str, Any] = {
+        "topology": Topology(sockets=cpu.max_sockets or cpu.sockets, cores=cpu.cores, threads=cpu.threads),
+        "features": tuple(Feature(name=name) for name in sorted(set(cpu.features))),
+        "numa": _numa(request),
+    }
+    match cpu.model or _DEFAULT[request.accelerator]:
         case "host-model":
-            return CPUElement(mode="host-model", check="partial", topology=topology, features=features)
+            return CPUElement(mode="host-model", check="partial", **rest)
         case "host-passthrough":
-            return CPUElement(
-                mode="host-passthrough", check="none", migratable="on", topology=topology, features=features
-            )
+            return CPUElement(mode="host-passthrough", check="none", migratable="on", **rest)
         case "maximum":
-            return CPUElement(mode="maximum", check="none", topology=topology, features=features)
+            return CPUElement(mode="maximum", check="none", **rest)
         case name:
-            model = Model(name=name)
-            return CPUElement(
-                mode="custom", match="exact", check="partial", model=model, topology=topology, features=features
-            )
+            return CPUElement(mode="custom", match="exact", check="partial", model=Model(name=name), **rest)
+
+
+def _numa(request: DomainRequest) -> Numa | None:
+    if not is_pluggable(request):
+        return None
+    last = _most(request.cpu) - 1
+    return Numa(cell=Cell(cpus=f"0-{last}" if last else "0", memory=boot_memory(request)))
+
+
+def _most(cpu: CPU) -> int:
+    return (cpu.max_sockets or cpu.sockets) * cpu.cores * cpu.threads

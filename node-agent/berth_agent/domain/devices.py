@@ -6,6 +6,7 @@ from berth_agent.domain.disks import DiskElement, disk_elements
 from berth_agent.domain.elements import Element
 from berth_agent.domain.interfaces import InterfaceElement, interface_element
 from berth_agent.domain.memballoon import MemBalloon
+from berth_agent.domain.memory import MemoryDevice, memory_device
 from berth_agent.domain.panic import Panic
 from berth_agent.domain.requests import DomainRequest
 from berth_agent.domain.rng import Rng
@@ -23,6 +24,7 @@ class Devices(Element, tag="devices"):
     memballoon: MemBalloon = MemBalloon()
     rng: Rng = Rng()
     panic: Panic = Panic()
+    memory: MemoryDevice | None = None
 
 
 def devices_element(request: DomainRequest) -> Devices:
@@ -32,4 +34,5 @@ def devices_element(request: DomainRequest) -> Devices:
         controllers=controller_elements(request),
         interfaces=tuple(interface_element(interface) for interface in request.interfaces),
         serial=Serial(log=Log(file=request.console_log_path)),
+        memory=memory_device(request),
     )

@@ -10,7 +10,7 @@ from berth_agent.domain.cpu import VCPU, CPUElement, cpu_element, vcpu
 from berth_agent.domain.devices import Devices, devices_element
 from berth_agent.domain.elements import Element
 from berth_agent.domain.features import Features, features_element
-from berth_agent.domain.memory import CurrentMemory, Memory, kibibytes
+from berth_agent.domain.memory import CurrentMemory, MaxMemory, Memory, current_memory, max_memory, memory
 from berth_agent.domain.metadata import Metadata, owner_of
 from berth_agent.domain.os import Os, os_element
 from berth_agent.domain.power import OnCrash, OnPoweroff, OnReboot, PowerManagement
@@ -24,6 +24,7 @@ class Document(Element, tag="domain"):
     name: str = element(tag="name")
     uuid: str = element(tag="uuid")
     metadata: Metadata
+    max_memory: MaxMemory | None = None
     memory: Memory
     current_memory: CurrentMemory
     vcpu: VCPU
@@ -51,17 +52,17 @@ def build(request: DomainRequest) -> str:
 
 def document(request: DomainRequest) -> Document:
     """The domain as a model."""
-    memory = kibibytes(request.memory)
     return Document(
         type="kvm" if request.accelerator == "kvm" else "qemu",
         name=request.domain_name,
         uuid=request.domain_uuid,
         metadata=Metadata(owner=owner_of(request)),
-        memory=Memory(amount=memory),
-        current_memory=CurrentMemory(amount=memory),
+        max_memory=max_memory(request),
+        memory=memory(request),
+        current_memory=current_memory(request),
         vcpu=vcpu(request.cpu),
         os=os_element(request),
         features=features_element(request),
-        cpu=cpu_element(request.cpu, request.accelerator),
+        cpu=cpu_element(request),
         devices=devices_element(request),
     )

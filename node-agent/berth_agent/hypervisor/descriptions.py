@@ -61,7 +61,7 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         claim_id=owner.claim_id,
         generation=owner.generation,
         machine_type=_attribute(root, "os/type", "machine"),
-        vcpus=_vcpus(root),
+        vcpus=current_vcpus(root),
         max_vcpus=max_vcpus(root),
         boot_memory=boot_memory(root),
         memory=boot_memory(root) + _requested_memory(root),
@@ -111,7 +111,8 @@ def _started_at(root: Element) -> datetime | None:
         return None
 
 
-def _vcpus(root: Element) -> int:
+def current_vcpus(root: Element) -> int:
+    """CPUs that the guest has, or starts with."""
     found = root.find("vcpu")
     return 0 if found is None else _whole(found.get("current") or found.text or "")
 

@@ -101,12 +101,15 @@ class HypervisorPort(Protocol):
         """
 
     async def set_vcpus(self, uid: str, count: int) -> None:
-        """Give the running guest this many CPUs, and its next start as well. A guest may keep CPUs it was to give back.
+        """Give the running guest this many CPUs, of which its kernel may have to take those that are new into use.
+
+        Its next start has what its definition says.
 
         Raises:
             DomainNotFound: the VM has no domain here.
             OperationInvalid: the guest is not active, or `count` is not from 1 to `DomainState.max_vcpus`.
-            OperationFailed: QEMU or the guest does not do it.
+            OperationFailed: QEMU does not do it, or the guest has not given CPUs back in the seconds it is given; it may
+                still do so.
         """
 
     async def set_memory(self, uid: str, size: int) -> None:
