@@ -72,8 +72,12 @@ class TapConnector:
         handshake = prepare(link, address, port)
         async with self._places:
             try:
-                with open_tap(link.device, handshake) as tap:
+                tap = open_tap(link.device, handshake)
+                try:
                     await _Attempt(tap, handshake).run(deadline)
+                finally:
+                    # Milliseconds, in which the kernel waits until no processor has the socket in hand any more.
+                    asyncio.get_running_loop().run_in_executor(None, tap.close)
             except TimeoutError:
                 raise ConnectFailed(f"no answer from port {port} of {handshake.target} within {deadline:g} s") from None
             except OSError as error:
