@@ -4,9 +4,10 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from random import SystemRandom
+from random import Random, SystemRandom
 from socket import SOCK_STREAM
 from urllib.parse import urlsplit
 
@@ -14,7 +15,13 @@ import kopf
 from pydantic import ValidationError
 
 from berth_agent.audits import Audit
+from berth_agent.chronicles import AgentChronicle
 from berth_agent.cluster_view import ClusterView
+from berth_agent.guests.connectors import TapConnector
+from berth_agent.guests.healths import Healths
+from berth_agent.guests.information import Guests
+from berth_agent.guests.lookouts import GuestLookout
+from berth_agent.guests.questions import Questions
 from berth_agent.handlers.hypervisor_events import follow
 from berth_agent.handlers.intake import NODE_REPORT, Intake
 from berth_agent.handlers.watches import build_registry, selectors
@@ -22,8 +29,11 @@ from berth_agent.hypervisor.accelerators import choose_accelerator
 from berth_agent.hypervisor.errors import AcceleratorUnusable
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.settings import LibvirtSettings
+from berth_agent.metrics import AgentMetrics, new_registry
 from berth_agent.network.attacher import Attacher
+from berth_agent.node.boots import BootUnknown, boot_id
 from berth_agent.node.consoles import Consoles
+from berth_agent.node.events import Events
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.heartbeats import Heartbeat
 from berth_agent.node.keys import NodeKey
@@ -32,8 +42,9 @@ from berth_agent.node.reports import NodeReporter
 from berth_agent.node.storage_pools import NodePools
 from berth_agent.reconcile.admissions import Admissions
 from berth_agent.reconcile.holds import Holds
-from berth_agent.reconcile.reconciler import Reconciler
+from berth_agent.reconcile.reconciler import Act, Reconciler
 from berth_agent.reconcile.rounds import Owner, Tools
+from berth_agent.reconcile.steps import act as take_step
 from berth_agent.settings import AgentSettings
 from berth_agent.storage.destinations import DestinationPolicy
 from berth_agent.storage.disks import Disks
@@ -47,8 +58,12 @@ from berth_api.watching import WatchDied, supervise, watch_settings
 from berth_api.workqueues import Backoff, WorkQueue
 
 
-async def run(settings: AgentSettings) -> None:
+async def run(settings: AgentSettings, act: Act = take_step) -> None:
     """Run the agent until it is told to stop.
+
+    Args:
+        settings: What an administrator decides.
+        act: Takes one step; tests put themselves before or behind the real thing.
 
     Raises:
         ApiError: there are no credentials, or the API server refuses the agent.
@@ -67,20 +82,27 @@ async def run(settings: AgentSettings) -> None:
             valid=settings.heartbeat_valid,
         )
         beating = group.create_task(heartbeat.run(), name="heartbeat")
-        await _work(settings, api)
+        await _work(settings, api, act)
         beating.cancel()
 
 
-async def _work(settings: AgentSettings, api: ApiClient) -> None:
+async def _work(settings: AgentSettings, api: ApiClient, act: Act) -> None:
     """All but the heartbeat, which must not wait for libvirt: the guests of a node whose libvirtd is away still run."""
     random = SystemRandom()
+    metrics = AgentMetrics(new_registry())
     async with LibvirtHypervisor(
-        await choose_accelerator(settings.accelerator), LibvirtSettings(uri=settings.libvirt_uri)
+        await choose_accelerator(settings.accelerator),
+        LibvirtSettings(uri=settings.libvirt_uri),
     ) as hypervisor:
-        tools = await _tools(settings, api, hypervisor)
         vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
         reports: WorkQueue[str] = WorkQueue(Backoff(), random)
-        reconciler = Reconciler(tools, Holds(time.monotonic, random))
+        view = ClusterView()
+        lookout = _lookout(hypervisor, view, vms, random)
+        tools = await _tools(settings, api, hypervisor, view, lookout)
+        events = Events(api, node_name=settings.node_name)
+        chronicle = AgentChronicle(metrics, events)
+        holds = Holds(time.monotonic, random)
+        reconciler = Reconciler(tools, holds, act=act, chronicle=chronicle, aside=vms.aside)
         reporter = NodeReporter(tools, agent_version=version("berth"))
         intake = Intake(tools.view, reconciler, vms, reports)
         audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
@@ -92,7 +114,8 @@ async def _work(settings: AgentSettings, api: ApiClient) -> None:
                 for name, work in {
                     "vms": vms.run(reconciler.reconcile, settings.workers),
                     "reports": reports.run(lambda _: reporter.report(), 1),
-                    "hypervisor events": follow(hypervisor, intake),
+                    "hypervisor events": follow(hypervisor, intake, lookout.rebooted),
+                    "events": events.run(),
                     "audit": audit.run(),
                     "watches": supervise(),
                 }.items()
@@ -106,9 +129,29 @@ async def _work(settings: AgentSettings, api: ApiClient) -> None:
             )
             for task in background:
                 task.cancel()
+        await lookout.close()
 
 
-async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHypervisor) -> Tools:
+def _lookout(hypervisor: LibvirtHypervisor, view: ClusterView, vms: WorkQueue[Owner], random: Random) -> GuestLookout:
+    """Who asks running guests how they are; news of a guest has its VM looked at."""
+
+    def news(uid: str) -> None:
+        vm = view.vm(uid)
+        if vm is not None:
+            vms.add(Owner.of(vm))
+
+    questions = Questions(hypervisor, TapConnector(), time.monotonic)
+    healths = Healths(questions, lambda: datetime.now(UTC), news, random.random)
+    return GuestLookout(healths, Guests(hypervisor, news, random.random))
+
+
+async def _tools(
+    settings: AgentSettings,
+    api: ApiClient,
+    hypervisor: LibvirtHypervisor,
+    view: ClusterView,
+    lookout: GuestLookout,
+) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
     outage = OutageReporter(api, settings.node_name)
@@ -129,7 +172,7 @@ async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHyp
         node_name=settings.node_name,
         namespace=settings.namespace,
         api=api,
-        view=ClusterView(),
+        view=view,
         facts=NodeFacts(await until_available("libvirt", hypervisor.capabilities, tell=outage.tell), pools),
         hypervisor=hypervisor,
         attachments=Attacher(settings),
@@ -139,6 +182,8 @@ async def _tools(settings: AgentSettings, api: ApiClient, hypervisor: LibvirtHyp
         consoles=consoles,
         key=NodeKey.load_or_create(state / "node.key"),
         admissions=Admissions(),
+        lookout=lookout,
+        boot_id=boot_id(settings.boot_id_file),
     )
 
 
@@ -167,7 +212,7 @@ def main() -> None:
     logs.configure(settings.log_level, settings.log_format)
     try:
         asyncio.run(run(settings))
-    except* (ApiError, AcceleratorUnusable, WatchDied) as errors:
+    except* (ApiError, AcceleratorUnusable, BootUnknown, WatchDied) as errors:
         sys.exit("cannot go on: " + "; ".join(str(error) for error in leaves(errors)))
 
 

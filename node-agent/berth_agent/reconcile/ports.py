@@ -41,6 +41,15 @@ class NoLookout:
 class Chronicle(Protocol):
     """Is told what rounds do. Returns at once and never fails."""
 
+    def saw(self, vm: VirtualMachine) -> None:
+        """A round begins for this VM."""
+
+    def round(self, seconds: float, outcome: str) -> None:
+        """A round of one VM is over."""
+
+    def forget(self, uid: str) -> None:
+        """The VM is not this node's any more."""
+
     def step(self, step: Step, seconds: float, failure: Failure | None) -> None:
         """A step was taken, or has failed."""
 
@@ -50,6 +59,15 @@ class Chronicle(Protocol):
 
 class NoChronicle:
     """Tells nobody."""
+
+    def saw(self, vm: VirtualMachine) -> None:
+        """Do nothing."""
+
+    def round(self, seconds: float, outcome: str) -> None:
+        """Do nothing."""
+
+    def forget(self, uid: str) -> None:
+        """Do nothing."""
 
     def step(self, step: Step, seconds: float, failure: Failure | None) -> None:
         """Do nothing."""

@@ -128,14 +128,27 @@ class Reconciler:
             ApiError: the API server gave no answer, or did not take the report.
             TryLater: the VM could not be looked at, and nothing was changed; or its remains could not be taken down.
         """
-        vm = self._tools.view.vm(owner.uid)
+        begun, outcome = perf_counter(), "failed"
         try:
-            return await self._purge(owner) if vm is None else await self._reconcile(vm)
+            again = await self._look_at(owner)
         except Interrupted:
+            outcome = "interrupted"
             return 0.0
         except LOOK_ERRORS as error:
             log.warning("VM cannot be looked at", **owner.fields, reason=type(error).__name__, error=str(error))
             raise TryLater(str(error)) from error
+        else:
+            outcome = "done"
+            return again
+        finally:
+            self._chronicle.round(perf_counter() - begun, outcome)
+
+    async def _look_at(self, owner: Owner) -> float | None:
+        vm = self._tools.view.vm(owner.uid)
+        if vm is None:
+            return await self._purge(owner)
+        self._chronicle.saw(vm)
+        return await self._reconcile(vm)
 
     async def _reconcile(self, vm: VirtualMachine) -> float | None:
         claim = vm.status.claim
@@ -203,6 +216,7 @@ class Reconciler:
         if failure is not None:
             raise RemainsError(failure)
         self._tools.lookout.forget(owner.uid)
+        self._chronicle.forget(owner.uid)
         self._tools.admissions.release(owner.uid)
         self._holds.forget(owner.uid)
         self._stops.pop(owner.uid, None)
