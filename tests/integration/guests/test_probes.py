@@ -96,7 +96,7 @@ async def test_a_real_guest_is_ready_while_its_port_answers_and_lives_until_it_d
         guest.send_signal(signal.SIGCONT)
         await until(ready=True, live=None)
 
-        healths.watch(vm(livenessProbe={"tcpSocket": {"port": 81}, **OFTEN}), started, links)
+        healths.watch(vm(livenessProbe={"tcpSocket": {"port": 81}, "timeoutSeconds": 9, **OFTEN}), started, links)
         assert healths.live("u1") is True
         await until(ready=None, live=False)
         why = healths.why("u1", ProbeKind.LIVENESS)
