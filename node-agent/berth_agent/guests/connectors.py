@@ -69,7 +69,10 @@ class TapConnector:
 
     async def connect(self, link: GuestLink, address: str, port: int, deadline: float) -> None:
         """Return when the guest has accepted."""
-        handshake = prepare(link, address, port)
+        try:
+            handshake = prepare(link, address, port)
+        except ValueError as error:
+            raise CannotAsk(f"the link {link.device} cannot be asked over: {error}") from error
         async with self._places:
             try:
                 tap = open_tap(link.device, handshake)
