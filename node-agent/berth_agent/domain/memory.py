@@ -1,9 +1,9 @@
 """`<maxMemory>`, `<memory>`, `<currentMemory>` and the memory device: what the guest boots with, and can be given.
 
-Memory that can be added comes from one virtio-mem device: its size is the most that it can bring, and what is requested of
-it can be changed at any time. The guest's driver plugs in what it is asked to, block by block, and gives back the blocks
-that it can free. A DIMM for each change would fill slots, and could hardly be taken out again. libvirt asks for a
-`<maxMemory>` with a slot and for a NUMA cell that the device belongs to, and counts the device into `<memory>`.
+Memory that can be added comes from one virtio-mem device: its size is the most that it can bring, and what is requested
+of it can be changed at any time. The guest's driver plugs in what it is asked to, block by block, and gives back the
+blocks that it can free. A DIMM for each change would fill slots, and could hardly be taken out again. libvirt asks for
+a `<maxMemory>` with a slot and for a NUMA cell that the device belongs to, and counts the device into `<memory>`.
 Source: libvirt "Domain XML format", "Memory devices"; virtio 1.2, section 5.15.
 """
 

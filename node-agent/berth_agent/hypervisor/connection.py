@@ -21,6 +21,7 @@ from berth_agent.hypervisor.errors import HypervisorError, Unavailable
 from berth_agent.hypervisor.event_loop import start_event_loop
 from berth_agent.hypervisor.failures import translate
 from berth_agent.hypervisor.lanes import Lanes, close, open_connection
+from berth_agent.hypervisor.latencies import Observe, ignore_call, observed
 from berth_agent.hypervisor.settings import LibvirtSettings
 
 log = structlog.get_logger()
@@ -54,6 +55,7 @@ class LibvirtConnection:
         register: Registers the event callbacks at each new connection.
         on_connected: Told of each new connection.
         on_disconnected: Told why there is none any more.
+        observe: Told of each call that has ended, or is not waited for any more.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class LibvirtConnection:
         register: Register,
         on_connected: Callable[[], None],
         on_disconnected: Callable[[str], None],
+        observe: Observe = ignore_call,
     ) -> None:
         self._settings = settings
         self._register = register
         self._on_connected = on_connected
         self._on_disconnected = on_disconnected
+        self._observe = observe
         self._session: Session | None = None
         self._connected = asyncio.Event()
         self._openings = BlockingCalls(1, late_calls_hold_places=True)
@@ -113,10 +117,11 @@ class LibvirtConnection:
             DeadlineExceeded: no answer in time.
             HypervisorError: libvirt's error, by its code.
         """
-        if self._session is None:
-            raise Unavailable(f"libvirtd is not reachable: {self._last_failure}")
         name = getattr(function, "func", function).__name__
-        return await self._lanes.run(function, name, deadline, subject)
+        with observed(name, self._observe):
+            if self._session is None:
+                raise Unavailable(f"libvirtd is not reachable: {self._last_failure}")
+            return await self._lanes.run(function, name, deadline, subject)
 
     async def _supervise(self) -> None:
         pause = self._settings.backoff_first

@@ -20,6 +20,7 @@ from berth_agent.hypervisor.connection import LibvirtConnection
 from berth_agent.hypervisor.domains import Search
 from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.events import RawEvent, register_all
+from berth_agent.hypervisor.latencies import Observe, ignore_call
 from berth_agent.hypervisor.ports import ShutdownMode
 from berth_agent.hypervisor.settings import LibvirtSettings
 from berth_agent.hypervisor.states import (
@@ -48,9 +49,12 @@ class LibvirtHypervisor:
     Args:
         accelerator: What `accelerators.choose_accelerator` chose.
         settings: Where libvirtd is, and how patient to be.
+        observe: Told of each call, for metrics: see `latencies.Observe`.
     """
 
-    def __init__(self, accelerator: Accelerator, settings: LibvirtSettings | None = None) -> None:
+    def __init__(
+        self, accelerator: Accelerator, settings: LibvirtSettings | None = None, observe: Observe = ignore_call
+    ) -> None:
         self._accelerator: Accelerator = accelerator
         settings = settings or LibvirtSettings()
         self._deadlines = settings.deadlines
@@ -63,6 +67,7 @@ class LibvirtHypervisor:
             register=self._register,
             on_connected=lambda: self._raw.put_nowait(ConnectionEvent(ConnectionChange.CONNECTED)),
             on_disconnected=lambda why: self._raw.put_nowait(ConnectionEvent(ConnectionChange.DISCONNECTED, why)),
+            observe=observe,
         )
 
     async def __aenter__(self) -> Self:
@@ -193,6 +198,7 @@ class LibvirtHypervisor:
         def ask_guest(connection: Any) -> T:
             return ask(connection, search, patience)
 
+        ask_guest.__name__ = ask.__name__
         return await self._connection.call(ask_guest, patience + self._deadlines.query, subject=uid)
 
     def _search(self, uid: str) -> Search:

@@ -107,9 +107,9 @@ class HypervisorPort(Protocol):
 
         Raises:
             DomainNotFound: the VM has no domain here.
-            OperationInvalid: the guest is not active, or `count` is not from 1 to `DomainState.max_vcpus`.
-            OperationFailed: QEMU does not do it, or the guest has not given CPUs back in the seconds it is given; it may
-                still do so.
+            OperationInvalid: the guest is not active, `count` is not from 1 to `DomainState.max_vcpus`, or the guest
+                cannot give CPUs back: under TCG none does.
+            OperationFailed: QEMU does not do it, or the guest has not given CPUs back within seconds; it may still.
         """
 
     async def set_memory(self, uid: str, size: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.integration.hypervisor.listeners import Heard
 from tests.integration.hypervisor.nodes import Node, running_node
+from tests.integration.hypervisor.shells import DebianBoot, extract
 
 from berth_agent.domain.requests import DomainDisk, DomainRequest
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
@@ -103,14 +104,36 @@ def tiny_image() -> Path:
     return read_images(build_images(cache_root(), project_root(), silent))["tiny"].path
 
 
+@pytest.fixture(scope="session")
+def debian_boot(tmp_path_factory: pytest.TempPathFactory) -> DebianBoot:
+    """Debian's kernel and disk."""
+    image = read_images(build_images(cache_root(), project_root(), silent))["debian"].path
+    return extract(image, tmp_path_factory.mktemp("debian"))
+
+
+@pytest.fixture
+def debian_vm(vm: Vm, debian_boot: DebianBoot, tmp_path: Path) -> Vm:
+    """Makes requests for guests that are nothing but Debian's kernel and a root shell on the console."""
+
+    def make(name: str = "debian", **changes: Any) -> DomainRequest:
+        disk = overlay(debian_boot.image, tmp_path / f"{name}-overlay.qcow2")
+        values = {
+            "memory": 256 * MIB,
+            "kernel": debian_boot.kernel,
+            "disks": (DomainDisk(name="root", path=str(disk)),),
+        }
+        return vm(name, **(values | changes))
+
+    return make
+
+
 @pytest.fixture
 def tiny_vm(vm: Vm, tiny_image: Path, tmp_path: Path) -> Vm:
     """Makes requests for guests that boot in seconds."""
 
     def make(name: str = "tiny", **changes: Any) -> DomainRequest:
-        overlay = tmp_path / f"{name}-overlay.qcow2"
-        image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(tiny_image), str(overlay))
-        return vm(name, disks=(DomainDisk(name="root", path=str(overlay)),), **changes)
+        disk = overlay(tiny_image, tmp_path / f"{name}-overlay.qcow2")
+        return vm(name, disks=(DomainDisk(name="root", path=str(disk)),), **changes)
 
     return make
 
@@ -118,6 +141,12 @@ def tiny_vm(vm: Vm, tiny_image: Path, tmp_path: Path) -> Vm:
 def blank_disk(path: Path) -> Path:
     """An empty disk of 16 MiB."""
     image_tool("create", "-q", "-f", "qcow2", str(path), "16M")
+    return path
+
+
+def overlay(image: Path, path: Path) -> Path:
+    """A disk over an image, which stays as it is."""
+    image_tool("create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(image), str(path))
     return path
 
 
