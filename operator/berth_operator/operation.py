@@ -210,9 +210,8 @@ class Operation:
         """VMs of nodes that are lost, or are back, have to be looked at: no watch tells of silence."""
         while True:
             changed = await self._loss.look()
-            for vm in self.cluster.machines if changed else ():
-                if vm.status.node_name in changed:
-                    self._attend(vm)
+            if changed:
+                self._attend_all(lambda vm: vm.status.node_name in changed)
             await asyncio.sleep(_LOOK)
 
     async def _work(self, task: Task, leadership: Leadership) -> float | None:
@@ -266,6 +265,11 @@ class Operation:
     def _attend(self, vm: VirtualMachine) -> None:
         if self._machines.attend(vm):
             self._add(self.cluster.machines, vm.key)
+
+    def _attend_all(self, which: Callable[[VirtualMachine], bool]) -> None:
+        for vm in self.cluster.machines:
+            if which(vm):
+                self._attend(vm)
 
     def _add(self, collection: Collection[Any], key: Key) -> None:
         self.queue.add(Task(collection.kind.plural, *key))
@@ -324,9 +328,11 @@ class Operation:
                 self._add_later(self.cluster.networks, ("", nic.network_name))
 
     def _route_hypervisor(self, change: Change[Hypervisor]) -> None:
-        """Its Node's labels, and the images and pools that it told of."""
+        """Its Node's labels, the images and pools that it told of, and VMs whose overhead depends on its accelerator."""
         self._add(self.cluster.nodes, change.key)
         old, new = change.old.status if change.old else None, change.new.status if change.new else None
+        if new is not None and (old is None or old.accelerator != new.accelerator):
+            self._attend_all(lambda vm: vm.status.node_name == change.key[1])
         if (old.images if old else ()) != (new.images if new else ()):
             for collection in (self.cluster.images, self.cluster.cluster_images):
                 for key in collection.all_keys():
@@ -338,12 +344,12 @@ class Operation:
     def _route_priority(self, change: Change[Any]) -> None:
         """VMs that wait for the class, and those whose turn it changes."""
         self._waiting.changed(Reference(kinds.PRIORITY_CLASS, change.key[1]))
-        for vm in self.cluster.machines:
-            if vm.status.claim is None:
-                self._attend(vm)
+        self._attend_all(lambda vm: vm.status.claim is None)
 
     def _route_referred(self, collection: Collection[Any], change: Change[Any]) -> None:
-        """VMs that wait for it, and its own status."""
+        """VMs that wait for it, those that it gives another size, and its own status."""
         namespace, name = change.key
         self._waiting.changed(Reference(collection.kind, name, namespace))
+        if collection.kind == kinds.VIRTUAL_MACHINE_CLASS and change.new is not None:
+            self._attend_all(lambda vm: vm.spec.class_name == name and vm.status.claim is not None)
         self._add_later(collection, change.key)
