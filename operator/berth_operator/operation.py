@@ -209,9 +209,8 @@ class Operation:
     async def _watch_nodes(self) -> None:
         """VMs of nodes that are lost, or are back, have to be looked at: no watch tells of silence."""
         while True:
-            changed = await self._loss.look()
-            if changed:
-                self._attend_all(lambda vm: vm.status.node_name in changed)
+            for name in await self._loss.look():
+                self._attend_on(name)
             await asyncio.sleep(_LOOK)
 
     async def _work(self, task: Task, leadership: Leadership) -> float | None:
@@ -265,6 +264,9 @@ class Operation:
     def _attend(self, vm: VirtualMachine) -> None:
         if self._machines.attend(vm):
             self._add(self.cluster.machines, vm.key)
+
+    def _attend_on(self, node: str) -> None:
+        self._attend_all(lambda vm: vm.status.node_name == node)
 
     def _attend_all(self, which: Callable[[VirtualMachine], bool]) -> None:
         for vm in self.cluster.machines:
@@ -328,11 +330,11 @@ class Operation:
                 self._add_later(self.cluster.networks, ("", nic.network_name))
 
     def _route_hypervisor(self, change: Change[Hypervisor]) -> None:
-        """Its Node's labels, the images and pools that it told of, and VMs whose overhead depends on its accelerator."""
+        """Its Node's labels, the images and pools that it told of, and VMs that its accelerator gives another size."""
         self._add(self.cluster.nodes, change.key)
         old, new = change.old.status if change.old else None, change.new.status if change.new else None
         if new is not None and (old is None or old.accelerator != new.accelerator):
-            self._attend_all(lambda vm: vm.status.node_name == change.key[1])
+            self._attend_on(change.key[1])
         if (old.images if old else ()) != (new.images if new else ()):
             for collection in (self.cluster.images, self.cluster.cluster_images):
                 for key in collection.all_keys():

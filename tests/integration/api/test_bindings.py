@@ -110,6 +110,32 @@ async def test_a_former_leader_cannot_take_over_a_binding(api: ApiClient, operat
         assert (await api.get(VM, vm, "default"))["status"]["claim"]["id"] == "new"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"id": "c2"}, {"cpu": "4"}, {"sealedUserData": "x"}],
+    ids=["a new claim in place of the old", "another size under the same id", "other user-data under the same id"],
+)
+async def test_a_former_leader_cannot_claim_anew(
+    api: ApiClient, operator: ApiClient, vm: str, change: dict[str, Any]
+) -> None:
+    await bind(operator, vm, 4)
+    async with led(api, {"leaseTransitions": 5}, operator):
+        for client in (operator, api):
+            status = {"nodeName": "node-1", "claim": {**claim(4), **change}}
+            with pytest.raises(Forbidden) as refusal:
+                await client.apply(VM, vm, "default", {"status": status}, field_manager=OPERATOR, subresource="status")
+            assert LATE in refusal.value.message
+        fresh = {"status": {"nodeName": "node-1", "claim": {**claim(5), **change}}}
+        await operator.apply(VM, vm, "default", fresh, field_manager=OPERATOR, subresource="status")
+
+
+async def test_a_former_leader_cannot_move_a_claim(api: ApiClient, operator: ApiClient, vm: str) -> None:
+    await bind(operator, vm, 4)
+    async with led(api, {"leaseTransitions": 5}, operator):
+        with pytest.raises(Forbidden):
+            await bind(operator, vm, 4, nodeName="node-2")
+
+
 @pytest.mark.parametrize("epoch", [5, 6], ids=["the current epoch", "one that the server has not seen yet"])
 async def test_the_leader_binds(api: ApiClient, operator: ApiClient, vm: str, epoch: int) -> None:
     async with led(api, {"leaseTransitions": 5}, operator):
