@@ -199,7 +199,7 @@ async def test_a_hypervisor_that_is_deleted_and_comes_back_still_holds_its_vms()
         claim = world.claim("web")
         world.api.remove(HYPERVISOR, "node-1")
         await world.settle()
-        await world.set_spec("web", memory={"size": "3000Mi"})
+        await world.set_spec("web", memory={"size": "2800Mi"})
         world.add_vm("late", memory={"size": "2600Mi"})
         await world.settle(10)
         assert (world.claim("web"), world.leftovers()[0]) == (claim, 1)
@@ -213,7 +213,7 @@ async def test_a_hypervisor_that_is_deleted_and_comes_back_still_holds_its_vms()
         world.add_node("node-1")
         await world.settle(10)
         assert world.claim("web").memory > claim.memory
-        assert "lacks memory" in world.why("late")[1]
+        assert world.vm("late").status.claim is None
 
 
 async def test_a_write_that_lands_after_the_vm_was_read_again_fails() -> None:
