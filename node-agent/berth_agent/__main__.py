@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from berth_agent.audits import Audit
 from berth_agent.chronicles import AgentChronicle
 from berth_agent.cluster_view import ClusterView
+from berth_agent.endings import end_within
 from berth_agent.guests.connectors import TapConnector
 from berth_agent.guests.healths import Healths
 from berth_agent.guests.information import Guests
@@ -29,7 +30,6 @@ from berth_agent.hypervisor.accelerators import choose_accelerator
 from berth_agent.hypervisor.errors import AcceleratorUnusable
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.settings import LibvirtSettings
-from berth_agent.metrics import AgentMetrics, new_registry
 from berth_agent.network.attacher import Attacher
 from berth_agent.node.boots import BootUnknown, boot_id
 from berth_agent.node.consoles import Consoles
@@ -40,6 +40,7 @@ from berth_agent.node.keys import NodeKey
 from berth_agent.node.outages import OutageReporter
 from berth_agent.node.reports import NodeReporter
 from berth_agent.node.storage_pools import NodePools
+from berth_agent.pages import Pages
 from berth_agent.reconcile.admissions import Admissions
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.reconciler import Act, Reconciler
@@ -54,20 +55,27 @@ from berth_agent.storage.settings import DownloadLimits
 from berth_agent.waiting import until_available
 from berth_api import logs
 from berth_api.client import ApiClient, ApiError
+from berth_api.serving import CannotServe, serving
 from berth_api.watching import WatchDied, supervise, watch_settings
 from berth_api.workqueues import Backoff, WorkQueue
 
 
-async def run(settings: AgentSettings, act: Act = take_step) -> None:
+def _at_leisure() -> None:
+    """Whoever runs the agent ends only when all of it has ended."""
+
+
+async def run(settings: AgentSettings, act: Act = take_step, *, stopping: Callable[[], object] = _at_leisure) -> None:
     """Run the agent until it is told to stop.
 
     Args:
         settings: What an administrator decides.
         act: Takes one step; tests put themselves before or behind the real thing.
+        stopping: Called when the agent begins to end, for whatever reason.
 
     Raises:
         ApiError: there are no credentials, or the API server refuses the agent.
         AcceleratorUnusable: the accelerator that the settings ask for does not run guests here.
+        CannotServe: nothing can be served where the settings say.
     """
     user_agent = f"berth-agent/{version('berth')} ({settings.node_name})"
     async with (
@@ -81,26 +89,34 @@ async def run(settings: AgentSettings, act: Act = take_step) -> None:
             interval=settings.heartbeat,
             valid=settings.heartbeat_valid,
         )
+        pages = Pages(heartbeat)
         beating = group.create_task(heartbeat.run(), name="heartbeat")
-        await _work(settings, api, act)
+        async with serving(pages.at(settings)):
+            try:
+                await _work(settings, api, act, pages, stopping)
+            finally:
+                stopping()
         beating.cancel()
 
 
-async def _work(settings: AgentSettings, api: ApiClient, act: Act) -> None:
+async def _work(
+    settings: AgentSettings, api: ApiClient, act: Act, pages: Pages, stopping: Callable[[], object]
+) -> None:
     """All but the heartbeat, which must not wait for libvirt: the guests of a node whose libvirtd is away still run."""
     random = SystemRandom()
-    metrics = AgentMetrics(new_registry())
     async with LibvirtHypervisor(
         await choose_accelerator(settings.accelerator),
         LibvirtSettings(uri=settings.libvirt_uri),
     ) as hypervisor:
+        pages.guests.follow(hypervisor)
         vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
         reports: WorkQueue[str] = WorkQueue(Backoff(), random)
         view = ClusterView()
+        pages.follow(view, vms=vms, reports=reports)
         lookout = _lookout(hypervisor, view, vms, random)
         tools = await _tools(settings, api, hypervisor, view, lookout)
         events = Events(api, node_name=settings.node_name)
-        chronicle = AgentChronicle(metrics, events)
+        chronicle = AgentChronicle(pages.metrics, events)
         holds = Holds(time.monotonic, random)
         reconciler = Reconciler(tools, holds, act=act, chronicle=chronicle, aside=vms.aside)
         reporter = NodeReporter(tools, agent_version=version("berth"))
@@ -122,14 +138,19 @@ async def _work(settings: AgentSettings, api: ApiClient, act: Act) -> None:
             ]
             reports.add(NODE_REPORT)
             await kopf.operator(
-                registry=build_registry(api, intake),
+                registry=build_registry(api, intake, stop=partial(_stop, background, stopping)),
                 settings=watch_settings(selectors(settings.node_name)),
                 clusterwide=True,
-                liveness_endpoint=settings.liveness_url,
             )
-            for task in background:
-                task.cancel()
         await lookout.close()
+
+
+async def _stop(background: Sequence[asyncio.Task[None]], stopping: Callable[[], object]) -> None:
+    """End the work, between two awaits of each round."""
+    stopping()
+    for task in background:
+        task.cancel()
+    await asyncio.wait(background)
 
 
 def _lookout(hypervisor: LibvirtHypervisor, view: ClusterView, vms: WorkQueue[Owner], random: Random) -> GuestLookout:
@@ -211,8 +232,8 @@ def main() -> None:
         sys.exit(f"the settings (BERTH_AGENT_…) are not valid: {error}")
     logs.configure(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run(settings))
-    except* (ApiError, AcceleratorUnusable, BootUnknown, WatchDied) as errors:
+        asyncio.run(run(settings, stopping=end_within))
+    except* (ApiError, AcceleratorUnusable, BootUnknown, CannotServe, WatchDied) as errors:
         sys.exit("cannot go on: " + "; ".join(str(error) for error in leaves(errors)))
 
 

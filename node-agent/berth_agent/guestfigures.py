@@ -56,17 +56,22 @@ class Statistics(Protocol):
 class GuestFigures(Collector):
     """What guests use. `refresh` before each scrape; `clock` gives monotonic seconds, `patience` is in seconds."""
 
-    def __init__(self, hypervisor: Statistics, clock: Callable[[], float], *, patience: float = PATIENCE) -> None:
-        self._hypervisor, self._clock, self._patience = hypervisor, clock, patience
+    def __init__(self, clock: Callable[[], float], *, patience: float = PATIENCE) -> None:
+        self._clock, self._patience = clock, patience
+        self._hypervisor: Statistics | None = None
         self._used: tuple[DomainStatistics, ...] = ()
         self._is_up = False
         self._ask_at = 0.0
         self._asking: asyncio.Task[None] | None = None
 
+    def follow(self, hypervisor: Statistics) -> None:
+        """Ask here from now on; before, there is nobody to ask."""
+        self._hypervisor = hypervisor
+
     async def refresh(self) -> None:
         """Ask libvirt, unless the last answer is fresh, and wait a little. Never fails."""
-        if self._asking is None and self._clock() >= self._ask_at:
-            self._asking = asyncio.create_task(self._ask(), name="guest figures")
+        if self._hypervisor is not None and self._asking is None and self._clock() >= self._ask_at:
+            self._asking = asyncio.create_task(self._ask(self._hypervisor), name="guest figures")
         if self._asking is not None:
             done, _ = await asyncio.wait({self._asking}, timeout=self._patience)
             if not done:
@@ -78,9 +83,9 @@ class GuestFigures(Collector):
             self._asking.cancel()
             await asyncio.wait({self._asking})
 
-    async def _ask(self) -> None:
+    async def _ask(self, hypervisor: Statistics) -> None:
         try:
-            self._used = await self._hypervisor.statistics()
+            self._used = await hypervisor.statistics()
             self._is_up, self._ask_at = True, self._clock() + FRESH
         except HypervisorError as error:
             self._forget(str(error))

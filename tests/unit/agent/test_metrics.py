@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.hypervisor import HANG, FakeHypervisor
 
-from berth_agent.guestfigures import FRESH, PAUSE_AFTER_FAILURE, GuestFigures
+from berth_agent.guestfigures import FRESH, PAUSE_AFTER_FAILURE, GuestFigures, Statistics
 from berth_agent.hypervisor.errors import Unavailable
 from berth_agent.hypervisor.states import BlockStatistics, DomainOwner, DomainStatistics, NetStatistics
 from berth_agent.metrics import MOST_CALLS, AgentMetrics, Levels, QueueLevels, new_registry
@@ -71,6 +72,12 @@ def metrics(registry: CollectorRegistry, clock: Clock) -> AgentMetrics:
 
 def value(registry: CollectorRegistry, metric: str, /, **labels: str) -> float | None:
     return registry.get_sample_value(metric, labels)
+
+
+def following(libvirt: Statistics, clock: Callable[[], float], **options: float) -> GuestFigures:
+    figures = GuestFigures(clock, **options)
+    figures.follow(libvirt)
+    return figures
 
 
 def vm(uid: str = "u", *, deleted: bool = False, **status: Any) -> VirtualMachine:
@@ -197,7 +204,7 @@ def test_levels_are_read_at_each_scrape(registry: CollectorRegistry, metrics: Ag
 
 async def test_what_guests_use_is_asked_once_for_a_few_seconds(registry: CollectorRegistry, clock: Clock) -> None:
     libvirt = Libvirt()
-    figures = GuestFigures(libvirt, clock)
+    figures = following(libvirt, clock)
     registry.register(figures)
     await asyncio.gather(figures.refresh(), figures.refresh())
     clock.time += FRESH - 0.1
@@ -219,7 +226,7 @@ async def test_what_guests_use_is_asked_once_for_a_few_seconds(registry: Collect
 async def test_a_libvirt_that_hangs_is_waited_for_a_little_and_asked_no_more(registry: CollectorRegistry) -> None:
     loop = asyncio.get_running_loop()
     libvirt = Libvirt()
-    figures = GuestFigures(libvirt, loop.time)
+    figures = following(libvirt, loop.time)
     registry.register(figures)
     await figures.refresh()
     libvirt.hangs.clear()
@@ -244,7 +251,7 @@ async def test_a_libvirt_that_is_away_is_asked_again_after_a_pause(
 ) -> None:
     libvirt = Libvirt()
     libvirt.fault = fault
-    figures = GuestFigures(libvirt, clock)
+    figures = following(libvirt, clock)
     registry.register(figures)
     await figures.refresh()
     await figures.refresh()
@@ -265,7 +272,7 @@ def port() -> int:
 async def test_a_scrape_gets_the_rest_while_libvirt_hangs(port: int, clock: Clock) -> None:
     hypervisor = FakeHypervisor()
     hypervisor.fail("statistics", HANG)
-    figures = GuestFigures(hypervisor, clock, patience=0.05)
+    figures = following(hypervisor, clock, patience=0.05)
     metrics = AgentMetrics(new_registry())
     metrics.step_done("StartDomain", 0.1)
     url = f"http://127.0.0.1:{port}/metrics"
@@ -279,7 +286,7 @@ async def test_a_scrape_gets_the_rest_while_libvirt_hangs(port: int, clock: Cloc
 
 
 def test_the_page_tells_of_every_metric(registry: CollectorRegistry, metrics: AgentMetrics) -> None:
-    registry.register(GuestFigures(FakeHypervisor(), lambda: 0.0))
+    registry.register(GuestFigures(lambda: 0.0))
     page = Path(__file__).parents[3] / "docs" / "metrics.md"
     told = re.findall(r"^\| `(berth_\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
     counted = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
