@@ -19,6 +19,8 @@ class Step(StrEnum):
 
     ADMIT = "Admit"
     BOOT = "Boot"
+    RESIZE = "Resize"
+    """Another claim came while the guest runs."""
     STOP = "Stop"
     RELEASE = "Release"
 
@@ -30,10 +32,16 @@ def next_step(vm: Machine) -> Step | None:
     if vm.is_deleted:
         return Step.RELEASE
     if vm.is_halted:
-        return None if _says(vm, "Stopped") else Step.STOP
-    if not vm.is_admitted:
+        return None if _says(vm, "Stopped") and vm.is_stopped else Step.STOP
+    return None if vm.is_stopped else _next_to_run(vm)
+
+
+def _next_to_run(vm: Machine) -> Step | None:
+    if vm.is_admitted:
+        return None if _says(vm, "Running") else Step.BOOT
+    if not vm.admitted or vm.phase != "Running":
         return Step.ADMIT
-    return None if _says(vm, "Running") else Step.BOOT
+    return None if _says(vm, "Running") and "RestartRequired" in vm.conditions else Step.RESIZE
 
 
 def _says(vm: Machine, phase: str) -> bool:
@@ -55,6 +63,19 @@ def refused(vm: Machine, why: Refusal, now: datetime) -> dict[str, Any]:
     """The claim is not taken."""
     ready = _condition(vm, "Ready", now, holds=False, reason="ClaimRefused", message=f"{why.reason}: {why.message}")
     return _status(vm, "Scheduled", refusedClaim=_claim_id(vm), conditions=[ready])
+
+
+def start_refused(vm: Machine, why: Refusal, now: datetime) -> dict[str, Any]:
+    """The claim under which a stopped guest was to start is not taken: it stays off, and here."""
+    ready = _condition(vm, "Ready", now, holds=False, reason="ClaimRefused", message=f"{why.reason}: {why.message}")
+    return _status(vm, "Stopped", admittedClaim=vm.admitted, stoppedClaim=_claim_id(vm), conditions=[ready])
+
+
+def outgrown(vm: Machine, shape: Shape, why: Refusal, now: datetime) -> dict[str, Any]:
+    """The guest runs on as it is: its node has no room for the new claim."""
+    status = running(vm, shape, now)
+    restart = _condition(vm, "RestartRequired", now, holds=True, reason=why.reason, message=why.message)
+    return {**status, "conditions": [*status["conditions"], restart]}
 
 
 def running(vm: Machine, shape: Shape, now: datetime) -> dict[str, Any]:
@@ -95,11 +116,9 @@ def running(vm: Machine, shape: Shape, now: datetime) -> dict[str, Any]:
 
 
 def stopped(vm: Machine, now: datetime) -> dict[str, Any]:
-    """The guest is off because its user wants it so; the claim stays."""
-    answered = {"admittedClaim": vm.admitted} if vm.is_admitted else {}
-    return _status(
-        vm, "Stopped", **answered, conditions=[_condition(vm, "Ready", now, holds=False, reason="GuestStopped")]
-    )
+    """The guest is off because its user wants it so; CPU and memory are free, the rest of the claim stays."""
+    ready = _condition(vm, "Ready", now, holds=False, reason="GuestStopped")
+    return _status(vm, "Stopped", admittedClaim=vm.admitted, stoppedClaim=_claim_id(vm), conditions=[ready])
 
 
 def released(vm: Machine, now: datetime) -> dict[str, Any]:

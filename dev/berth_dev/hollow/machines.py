@@ -1,12 +1,12 @@
 """What a hollow node reads of a VM: the claim, the answers that it has, and little else, for there are many."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from berth_api.quantities import to_bytes, to_millis
 
-AGENTS_CONDITIONS = ("DisksReady", "NetworkReady", "Ready")
+AGENTS_CONDITIONS = ("DisksReady", "NetworkReady", "Ready", "RestartRequired")
 Key = tuple[str, str]
 """Namespace and name of a VM."""
 
@@ -56,6 +56,8 @@ class Machine:
     admitted: str = ""
     refused: str = ""
     released: str = ""
+    stopped: str = ""
+    """The claim under which the guest is off, and stays off."""
     phase: str = ""
     observed_generation: int = 0
     started_at: str = ""
@@ -84,6 +86,7 @@ class Machine:
             admitted=status.get("admittedClaim") or "",
             refused=status.get("refusedClaim") or "",
             released=status.get("releasedClaim") or "",
+            stopped=status.get("stoppedClaim") or "",
             phase=status.get("phase") or "",
             observed_generation=int(status.get("observedGeneration") or 0),
             started_at=status.get("startedAt") or "",
@@ -102,6 +105,17 @@ class Machine:
         """The claim, unless its node has refused or released it: what the VM takes, admitted or not."""
         claim = self.claim
         return None if claim is None or claim.id in (self.refused, self.released) else claim
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether its guest is off until there is another claim."""
+        return self.claim is not None and self.claim.id == self.stopped
+
+    @property
+    def holding(self) -> Claim | None:
+        """What the VM takes of its node: without CPU and memory while it is stopped."""
+        claim = self.pending
+        return replace(claim, cpu=0, memory=0) if claim is not None and self.is_stopped else claim
 
     @property
     def is_admitted(self) -> bool:

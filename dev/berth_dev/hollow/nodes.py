@@ -8,6 +8,7 @@ only node agents to their own node, so an administrator may play them all.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from types import TracebackType
@@ -189,10 +190,20 @@ class HollowNodes:
                 return answers.stopped(vm, now), None
             case Step.BOOT:
                 return answers.running(vm, self.options.shape, now), None
-            case Step.ADMIT:
+            case Step.ADMIT | Step.RESIZE:
                 refusal = self._admit(vm)
-                status = answers.admitted(vm, now) if refusal is None else answers.refused(vm, refusal, now)
-                return status, refusal
+                taken, not_taken = self._answers_to_a_claim(vm, step, now)
+                return (taken(), None) if refusal is None else (not_taken(refusal), refusal)
+
+    def _answers_to_a_claim(
+        self, vm: Machine, step: Step, now: datetime
+    ) -> tuple[Callable[[], dict[str, Any]], Callable[[Refusal], dict[str, Any]]]:
+        """What is said when the claim is taken, and when it is not: of a guest that runs, and of others."""
+        shape, admitted = self.options.shape, replace(vm, admitted=vm.claim.id if vm.claim else "")
+        if step is Step.RESIZE:
+            return lambda: answers.running(admitted, shape, now), lambda why: answers.outgrown(vm, shape, why, now)
+        refused = answers.start_refused if vm.admitted else answers.refused
+        return lambda: answers.admitted(vm, now), lambda why: refused(vm, why, now)
 
     def _admit(self, vm: Machine) -> Refusal | None:
         if vm.claim is None:
@@ -206,10 +217,12 @@ class HollowNodes:
         match step:
             case Step.ADMIT if refusal is None:
                 report.note_admission(asyncio.get_running_loop().time())
-            case Step.ADMIT if refusal is not None:
+            case Step.ADMIT | Step.RESIZE if refusal is not None:
                 report.note_refusal(refusal.reason)
             case Step.BOOT:
                 report.started += 1
+            case Step.STOP:
+                report.stopped += 1
             case Step.RELEASE:
                 report.released += 1
 

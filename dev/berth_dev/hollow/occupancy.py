@@ -60,8 +60,8 @@ class Occupancy:
         self._is_listing = False
         for key in self._unjudged:
             vm = self.get(key)
-            if vm is not None and vm.pending is not None:
-                self._take_offer(vm, vm.pending)
+            if vm is not None and vm.holding is not None:
+                self._take_offer(vm, vm.holding)
         self._unjudged.clear()
 
     def admit(self, vm: Machine, claim: Claim) -> Refusal | None:
@@ -73,7 +73,7 @@ class Occupancy:
                 "StaleEpoch",
                 f"the claim was decided in epoch {claim.epoch}, but the operator's Lease is at {self.epoch}",
             )
-        refusal = self._admitted.shortage(vm.node, self.limits[vm.node], claim)
+        refusal = self._admitted.shortage(vm.node, self.limits[vm.node], claim, vm.uid)
         if refusal is None:
             self._admitted.hold(vm.node, vm.uid, claim)
         return refusal
@@ -82,10 +82,11 @@ class Occupancy:
         vm = change.new or change.old
         if vm is None:
             return
-        claim = change.new.pending if change.new is not None and change.new.node in self.limits else None
-        for ledger in (self._admitted, self._offered):
-            if claim is None or not ledger.holds(vm.uid, claim.id):
-                ledger.release(vm.uid)
+        claim = change.new.holding if change.new is not None and change.new.node in self.limits else None
+        if claim is None or not self._offered.holds(vm.uid, claim.id):
+            self._offered.release(vm.uid)
+        if claim is None or not vm.admitted:
+            self._admitted.release(vm.uid)
         if claim is not None:
             if vm.is_admitted:
                 self._admitted.hold(vm.node, vm.uid, claim)
@@ -93,7 +94,10 @@ class Occupancy:
         self._on_change(change.key)
 
     def _take_offer(self, vm: Machine, claim: Claim) -> None:
-        if self._offered.holds(vm.uid, claim.id) or (claim.epoch < self.epoch and not vm.is_admitted):
+        if self._offered.holds(vm.uid, claim.id):
+            self._offered.hold(vm.node, vm.uid, claim)
+            return
+        if claim.epoch < self.epoch and not vm.is_admitted:
             return
         if self._is_listing:
             self._unjudged.append(vm.key)

@@ -45,6 +45,7 @@ class Report:
     admitted: int = 0
     refused: dict[str, int] = field(default_factory=dict)
     started: int = 0
+    stopped: int = 0
     released: int = 0
     heartbeats: int = 0
     missed_heartbeats: int = 0
@@ -86,6 +87,6 @@ class Report:
             f"{self.nodes} nodes: {self.offered} claims offered, {self.over_capacity} over capacity, "
             f"{self.admitted} admitted ({self.admissions_per_second:.0f}/s), "
             f"{sum(self.refused.values())} refused{f' ({refused})' if refused else ''}, "
-            f"{self.started} started, {self.released} released; "
+            f"{self.started} started, {self.stopped} stopped, {self.released} released; "
             f"{self.heartbeats} heartbeats, {self.missed_heartbeats} missed"
         )

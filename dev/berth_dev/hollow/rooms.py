@@ -62,8 +62,7 @@ class Rooms:
 
     def hold(self, node: str, uid: str, claim: Claim) -> None:
         """Hold the claim on the node, instead of whatever the VM held."""
-        held = self._held.get(uid)
-        if held is not None and held.node == node and held.claim.id == claim.id:
+        if self._held.get(uid) == _Held(node, claim):
             return
         self.release(uid)
         self._held[uid] = _Held(node, claim)
@@ -75,11 +74,21 @@ class Rooms:
         if held is not None:
             self._sums[held.node].add(held.claim, -1)
 
-    def shortage(self, node: str, limits: Limits, claim: Claim) -> Refusal | None:
-        """What the node is short of for one more claim beside all that is held there; None if it has enough.
+    def shortage(self, node: str, limits: Limits, claim: Claim, uid: str = "") -> Refusal | None:
+        """What the node is short of for a claim beside all that others hold there; None if it has enough.
 
         The order, words and rounding are those of the agent.
         """
+        own = self._held.get(uid)
+        if own is None or own.node != node:
+            return self._short(node, limits, claim)
+        self._sums[node].add(own.claim, -1)
+        try:
+            return self._short(node, limits, claim)
+        finally:
+            self._sums[node].add(own.claim, 1)
+
+    def _short(self, node: str, limits: Limits, claim: Claim) -> Refusal | None:
         taken, most = self._sums.get(node) or _Sum(), limits.amounts
         cpu, memory = taken.cpu + claim.cpu - most.cpu, taken.memory + claim.memory - most.memory
         if taken.count >= limits.slots:
