@@ -20,11 +20,13 @@ class GuestLookout:
         self, healths: Healths, guests: Guests, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._healths, self._guests, self._now = healths, guests, now
+        self._first_seen: dict[str, datetime] = {}
+        """Of guests of which nobody says when they were started."""
 
     def watch(self, vm: VirtualMachine, observed: Observed) -> None:
         """The guest is active: ask it from now on, if that is not done already."""
         uid = vm.metadata.uid
-        started = observed.started_at or vm.status.started_at or self._now()
+        started = observed.started_at or vm.status.started_at or self._first_seen.setdefault(uid, self._now())
         links = {
             nic.name: GuestLink(nic.device, nic.mac_address, nic.ip_addresses, nic.gateway)
             for nic in observed.interfaces.values()
@@ -40,6 +42,7 @@ class GuestLookout:
         """The guest is off or gone."""
         self._healths.forget(uid)
         self._guests.forget(uid)
+        self._first_seen.pop(uid, None)
 
     def rebooted(self, uid: str) -> None:
         """The guest has rebooted by itself: it is given time to come up, and may be another system now."""
