@@ -4,6 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from socket import SOCK_STREAM
 from urllib.parse import urlsplit
 
 import kopf
+import uvloop
 from pydantic import ValidationError
 
 from berth_agent.audits import Audit
@@ -42,6 +44,7 @@ from berth_agent.node.reports import NodeReporter
 from berth_agent.node.storage_pools import NodePools
 from berth_agent.pages import Pages
 from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.epochs import Epochs
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.reconciler import Act, Reconciler
 from berth_agent.reconcile.rounds import Owner, Tools
@@ -58,6 +61,10 @@ from berth_api.client import ApiClient, ApiError
 from berth_api.serving import CannotServe, serving
 from berth_api.watching import WatchDied, supervise, watch_settings
 from berth_api.workqueues import Backoff, WorkQueue
+
+_THREADS = 32
+"""Threads for files: what waits for a disk waits beside its like. Python's own number depends on CPUs, of which these
+need none."""
 
 
 def _at_leisure() -> None:
@@ -104,9 +111,11 @@ async def _work(
 ) -> None:
     """All but the heartbeat, which must not wait for libvirt: the guests of a node whose libvirtd is away still run."""
     random = SystemRandom()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "berth-files"))
     async with LibvirtHypervisor(
         await choose_accelerator(settings.accelerator),
         LibvirtSettings(uri=settings.libvirt_uri),
+        pages.metrics.libvirt_call,
     ) as hypervisor:
         pages.guests.follow(hypervisor)
         vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
@@ -191,8 +200,8 @@ async def _tools(
     consoles.prepare()
     return Tools(
         node_name=settings.node_name,
-        namespace=settings.namespace,
         api=api,
+        epochs=Epochs(api, settings.namespace),
         view=view,
         facts=NodeFacts(await until_available("libvirt", hypervisor.capabilities, tell=outage.tell), pools),
         hypervisor=hypervisor,
@@ -232,7 +241,7 @@ def main() -> None:
         sys.exit(f"the settings (BERTH_AGENT_…) are not valid: {error}")
     logs.configure(settings.log_level, settings.log_format)
     try:
-        asyncio.run(run(settings, stopping=end_within))
+        uvloop.run(run(settings, stopping=end_within))
     except* (ApiError, AcceleratorUnusable, BootUnknown, CannotServe, WatchDied) as errors:
         sys.exit("cannot go on: " + "; ".join(str(error) for error in leaves(errors)))
 

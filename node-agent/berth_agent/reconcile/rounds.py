@@ -13,6 +13,7 @@ from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey, UnsealFailed
 from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.epochs import Epochs
 from berth_agent.reconcile.holds import fingerprint
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.desired import Desired
@@ -110,8 +111,7 @@ class Tools:
     consoles: Consoles
     key: NodeKey
     admissions: Admissions
-    namespace: str = "berth-system"
-    """Where Leases are."""
+    epochs: Epochs
     lookout: Lookout = field(default_factory=NoLookout)
     boot_id: str = ""
     """The node's boot ID: another after each reboot."""

@@ -18,6 +18,7 @@ from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey
 from berth_agent.node.storage_pools import NodePools
 from berth_agent.reconcile.admissions import Admissions
+from berth_agent.reconcile.epochs import Epochs
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.reconciler import Reconciler
 from berth_agent.reconcile.rounds import Owner, Tools
@@ -65,6 +66,7 @@ class AgentWorld:
             consoles=consoles,
             key=NodeKey.load_or_create(self.directory / "node.key"),
             admissions=Admissions(),
+            epochs=Epochs(self.api, "berth-system"),
             boot_id=self.boot_id,
         )
 

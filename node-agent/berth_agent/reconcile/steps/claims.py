@@ -7,10 +7,7 @@ from berth_agent.reconcile.plan.covering import uncovered
 from berth_agent.reconcile.plan.hardware import unavailable
 from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim, YieldClaim
 from berth_agent.reconcile.rounds import ClaimRefused, Round, StepFailed
-from berth_api.client import NotFound
-from berth_api.fields import OPERATOR_LEASE
 from berth_api.hypervisors import HypervisorSpec
-from berth_api.kinds import LEASE
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Claim
 
@@ -38,7 +35,7 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
 async def _ask(work: Round, claim: Claim) -> Refusal | None:
     """Whether the node has what the claim takes, beside all others."""
     tools, uid = work.tools, work.owner.uid
-    epoch = await _current_epoch(work)
+    epoch = await tools.epochs.current()
     if work.observed.power.is_active and not tools.admissions.holds(uid):
         # Its guest has the room already, and a refusal would let another node start it.
         tools.admissions.hold(uid, claim)
@@ -108,12 +105,3 @@ async def release(_step: ReleaseClaim, work: Round) -> None:
     work.answers = replace(work.answers, released=claim.id if claim is not None else None)
     await work.report(work)
     work.tools.admissions.release(work.owner.uid)
-
-
-async def _current_epoch(work: Round) -> int:
-    """`leaseTransitions` of the operator's Lease: an older claim was decided by a leader that is none any more."""
-    try:
-        lease = await work.tools.api.get(LEASE, OPERATOR_LEASE, work.tools.namespace)
-    except NotFound:
-        return 0
-    return int(lease.get("spec", {}).get("leaseTransitions") or 0)
