@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 from xml.etree.ElementTree import ParseError
 
 from berth_agent.domain.metadata import MetadataError
-from berth_agent.hypervisor.descriptions import LiveFacts, boot_memory, describe, owner_in, parse
+from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.errors import (
     DomainExists,
     DomainNotFound,
@@ -226,23 +226,25 @@ class FakeHypervisor:
         del self._states[uid], self._defined[uid], self.xml[uid]
 
     async def set_vcpus(self, uid: str, count: int) -> None:
-        """Have this many at once, and at the next start."""
+        """Have this many at once, until the guest ends."""
         await self._called("set_vcpus", uid, count)
         self._must_be_active(uid)
-        if not 1 <= count <= self._states[uid].max_vcpus:
-            raise OperationInvalid(f"the guest can have from 1 to {self._states[uid].max_vcpus} CPUs, not {count}")
-        for states in (self._states, self._defined):
-            states[uid] = replace(states[uid], vcpus=count)
+        state = self._states[uid]
+        if not 1 <= count <= state.max_vcpus:
+            raise OperationInvalid(f"the guest can have from 1 to {state.max_vcpus} CPUs, not {count}")
+        if count < state.vcpus and self.host.accelerator == "tcg":
+            raise OperationInvalid(f"a guest under TCG keeps its {state.vcpus} CPUs while it runs")
+        self._states[uid] = replace(state, vcpus=count)
 
     async def set_memory(self, uid: str, size: int) -> None:
-        """Have this much at once, and at the next start, in whole blocks."""
+        """Have this much at once, in whole blocks, until the guest ends."""
         await self._called("set_memory", uid, size)
         self._must_be_active(uid)
-        boot, most = boot_memory(parse(self.xml[uid])), self._states[uid].max_memory
+        state = self._states[uid]
+        boot, most = state.boot_memory, state.max_memory
         if boot == most or not boot <= size <= most:
             raise OperationInvalid(f"the guest can have from {boot} to {most} bytes of memory, not {size}")
-        for states in (self._states, self._defined):
-            states[uid] = replace(states[uid], memory=boot + -(-(size - boot) // BLOCK) * BLOCK)
+        self._states[uid] = replace(state, memory=boot + -(-(size - boot) // BLOCK) * BLOCK)
 
     async def statistics(self) -> tuple[DomainStatistics, ...]:
         """What the test said of the active ones."""

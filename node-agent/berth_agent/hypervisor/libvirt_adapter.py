@@ -163,12 +163,11 @@ class LibvirtHypervisor:
 
     async def statistics(self) -> tuple[DomainStatistics, ...]:
         """What every active domain of ours has used."""
-        owners = dict(self._owners)
-
-        def read_statistics(connection: Any) -> tuple[DomainStatistics, ...]:
-            return statistics.read_statistics(connection, lambda domain: owners.get(domain.UUIDString()))
-
-        return await self._connection.call(read_statistics, self._deadlines.query)
+        before = frozenset(self._owners)
+        known = dict(self._owners)
+        found = await self._connection.call(partial(statistics.read_statistics, known=known), self._deadlines.query)
+        self._owners.update({uuid: owner for uuid, owner in known.items() if uuid not in before})
+        return found
 
     async def ensure_pool(self, name: str, kind: Literal["dir"], path: Path) -> PoolInfo:
         """Make a storage pool active, and look at its room."""

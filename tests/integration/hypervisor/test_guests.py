@@ -51,6 +51,10 @@ async def test_a_guest_boots_answers_and_powers_off_when_asked(
     await _says(request, "berth-tiny: booted berth-guest")
     await hypervisor.guest_ping(request.uid)
     assert [nic.name for nic in await hypervisor.guest_interfaces(request.uid)] == ["lo"]
+    info = await hypervisor.guest_info(request.uid)
+    assert (info.hostname, info.os_id, info.os_name, info.os_version) == ("berth-guest", "berth-tiny", "berth-tiny", "")
+    assert info.kernel_release.startswith("6.")
+    assert [nic.name for nic in info.interfaces] == ["lo"]
     state = await hypervisor.domain(request.uid)
     assert state is not None
     assert state.guest_agent_connected
@@ -68,8 +72,9 @@ async def test_a_guest_powers_off_through_its_agent(hypervisor: LibvirtHyperviso
     await _boot(hypervisor, request)
     with pytest.raises(GuestAgentUnavailable):
         await hypervisor.shutdown(request.uid, mode="agent")
-    with pytest.raises(GuestAgentUnavailable):
-        await hypervisor.guest_ping(request.uid)
+    for ask in (hypervisor.guest_ping, hypervisor.guest_info, hypervisor.guest_interfaces):
+        with pytest.raises(GuestAgentUnavailable):
+            await ask(request.uid)
     await heard.domain(DomainEventKind.AGENT_CONNECTED, request.uid)
     await _says(request, "booted")
     await hypervisor.shutdown(request.uid, mode="agent")

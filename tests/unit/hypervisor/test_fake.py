@@ -13,13 +13,22 @@ from berth_agent.hypervisor.errors import (
     DomainExists,
     DomainNotFound,
     DomainRejected,
+    GuestAgentUnavailable,
     OperationFailed,
     OperationInvalid,
     PoolConflict,
     Unavailable,
 )
 from berth_agent.hypervisor.ports import HypervisorPort
-from berth_agent.hypervisor.states import ConnectionEvent, DomainEvent, DomainEventKind, DomainPower
+from berth_agent.hypervisor.states import (
+    ConnectionEvent,
+    DomainEvent,
+    DomainEventKind,
+    DomainPower,
+    GuestInfo,
+    GuestInterface,
+)
+from berth_api.hardware import CPU
 
 
 @pytest.fixture
@@ -102,3 +111,53 @@ async def test_a_crash_is_told_and_seen(fake: FakeHypervisor) -> None:
     state = await fake.domain(SMALL.uid)
     assert state is not None
     assert state.failed
+
+
+async def test_a_running_guest_is_given_what_it_has_room_for(fake: FakeHypervisor) -> None:
+    big = replace(SMALL, cpu=CPU(max_sockets=3), memory_max=SMALL.memory * 2)
+    await fake.define(build(big))
+    with pytest.raises(OperationInvalid):
+        await fake.set_vcpus(big.uid, 2)
+    await fake.start(big.uid, boot_id="b")
+    await fake.set_vcpus(big.uid, 3)
+    await fake.set_memory(big.uid, SMALL.memory + 1)
+    state = await fake.domain(big.uid)
+    assert state is not None
+    assert (state.vcpus, state.memory, state.boot_id) == (3, SMALL.memory + 2 * 2**20, "b")
+    for step, value in (
+        (fake.set_vcpus, 4),
+        (fake.set_vcpus, 0),
+        (fake.set_vcpus, 2),
+        (fake.set_memory, SMALL.memory * 2 + 1),
+    ):
+        with pytest.raises(OperationInvalid):
+            await step(big.uid, value)
+    await fake.destroy(big.uid)
+    off = await fake.domain(big.uid)
+    assert off is not None
+    assert (off.vcpus, off.memory, off.boot_id) == (1, SMALL.memory, "")
+
+
+@pytest.mark.parametrize("reason", ["Shutdown", "Crashed", "Destroyed", "Unknown", "Failed"])
+async def test_a_guest_ends_for_any_reason(fake: FakeHypervisor, reason: str) -> None:
+    await fake.define(build(SMALL))
+    await fake.start(SMALL.uid)
+    fake.crash(SMALL.uid, reason)
+    state = await fake.domain(SMALL.uid)
+    assert state is not None
+    assert (state.power, state.power_reason) == (DomainPower.SHUT_OFF, reason)
+
+
+async def test_guests_say_and_use_what_the_test_said(fake: FakeHypervisor) -> None:
+    await fake.define(build(SMALL))
+    assert await fake.statistics() == ()
+    await fake.start(SMALL.uid)
+    with pytest.raises(GuestAgentUnavailable):
+        await fake.guest_info(SMALL.uid)
+    fake.guests[SMALL.uid] = (GuestInterface("eth0", "52:54:00:00:00:01"),)
+    fake.information[SMALL.uid] = GuestInfo(hostname="web")
+    info = await fake.guest_info(SMALL.uid)
+    assert (info.hostname, info.interfaces) == ("web", fake.guests[SMALL.uid])
+    (used,) = await fake.statistics()
+    fake.used[SMALL.uid] = replace(used, cpu_seconds=2.0)
+    assert await fake.statistics() == (fake.used[SMALL.uid],)

@@ -1,10 +1,11 @@
 """What libvirt says becomes plain values: states, errors, machine types, domains."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import libvirt
 import pytest
-from tests.unit.domain.cases import SMALL
+from tests.unit.domain.cases import MIB, SMALL
 
 from berth_agent.domain.documents import build
 from berth_agent.domain.metadata import MetadataError
@@ -14,7 +15,16 @@ from berth_agent.hypervisor.capabilities import machine_types, read_capabilities
 from berth_agent.hypervisor.descriptions import RUN_URI, LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.failures import message_of, translate
 from berth_agent.hypervisor.powers import power_of
-from berth_agent.hypervisor.states import DomainPower, DomainState
+from berth_agent.hypervisor.states import (
+    BlockStatistics,
+    DomainOwner,
+    DomainPower,
+    DomainState,
+    DomainStatistics,
+    NetStatistics,
+)
+from berth_agent.hypervisor.statistics import statistics_from
+from berth_api.hardware import CPU
 
 _CAPABILITIES = """\
 <capabilities><guest><os_type>hvm</os_type>
@@ -236,6 +246,62 @@ def test_the_start_is_the_running_guests(noted: str, power: DomainPower, started
     note = f"<run xmlns='{RUN_URI}' started='{noted}'/>"
     xml = build(SMALL).replace("</metadata>", f"{note}</metadata>")
     assert described(xml, power).started_at == started
+
+
+def test_the_nodes_boot_is_noted_with_the_run_and_not_known_of_one_that_an_older_agent_started() -> None:
+    for attributes, boot_id in (("boot='b-1'", "b-1"), ("", "")):
+        note = f"<run xmlns='{RUN_URI}' started='2026-01-02T03:04:05+00:00' {attributes}/>"
+        xml = build(SMALL).replace("</metadata>", f"{note}</metadata>")
+        assert described(xml).boot_id == boot_id
+        assert described(xml, DomainPower.SHUT_OFF).boot_id == ""
+
+
+def test_a_domain_of_an_older_agent_is_adopted() -> None:
+    xml = build(replace(SMALL, parts={}, restarted_at=""))
+    old = xml.replace("</berth:vm>", "<berth:hardware>4cbd98c2f07585a9</berth:hardware></berth:vm>")
+    state = described(old)
+    assert (state.owner.uid, state.parts, state.restarted_at) == (SMALL.uid, {}, "")
+
+
+def test_sizes_are_those_of_the_live_guest() -> None:
+    state = described()
+    assert (state.vcpus, state.max_vcpus) == (1, 1)
+    assert (state.boot_memory, state.memory, state.max_memory) == (96 * MIB, 96 * MIB, 96 * MIB)
+    request = replace(SMALL, cpu=CPU(cores=2, max_sockets=3), memory_max=160 * MIB + 1)
+    xml = build(request).replace('<requested unit="KiB">0<', '<requested unit="MiB">6<')
+    state = described(xml)
+    assert (state.vcpus, state.max_vcpus) == (2, 6)
+    assert (state.boot_memory, state.memory, state.max_memory) == (96 * MIB, 102 * MIB, 162 * MIB)
+
+
+def test_statistics_are_in_bytes_and_seconds_and_may_be_missing() -> None:
+    owner = DomainOwner("a", "b", "c")
+    assert statistics_from(owner, {}) == DomainStatistics(owner=owner)
+    found = statistics_from(
+        owner,
+        {
+            "cpu.time": 2_500_000_000,
+            "balloon.current": 1024,
+            "balloon.rss": 2,
+            "balloon.usable": 1,
+            "block.count": 1,
+            "block.0.name": "vda",
+            "block.0.rd.bytes": 7,
+            "block.0.rd.reqs": 1,
+            "block.0.wr.bytes": 9,
+            "block.0.wr.reqs": 2,
+            "net.count": 2,
+            "net.0.name": "tap0",
+            "net.0.rx.drop": 3,
+            "net.1.tx.bytes": 5,
+        },
+    )
+    assert found.cpu_seconds == 2.5
+    assert (found.memory_current, found.memory_rss, found.memory_available) == (MIB, 2048, 1024)
+    assert found.blocks == (
+        BlockStatistics(target="vda", read_bytes=7, read_requests=1, write_bytes=9, write_requests=2),
+    )
+    assert found.nets == (NetStatistics(device="tap0", rx_drops=3), NetStatistics(device="", tx_bytes=5))
 
 
 def test_two_owners_are_none() -> None:
