@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
             agent_env={
                 "BERTH_AGENT_IMAGE_ALLOWED_CIDRS": "10.0.0.0/8",
                 "BERTH_AGENT_IMAGE_STALL": STALL_SECONDS,
-                "BERTH_AGENT_AUDIT_INTERVAL": "15",
+                "BERTH_AGENT_AUDIT_INTERVAL": "5",
             },
         ),
         say=print,

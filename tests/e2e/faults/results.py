@@ -45,11 +45,7 @@ class Results:
             for action in one.before + one.during
         )
         failed = [outcome for outcome in self.outcomes if outcome.problems]
-        rows = [
-            f"| {one.seed} | {len(one.storm.rounds)} | {_actions(one)} | {one.seconds:.0f} s | {one.storm.settled:.1f} s "
-            f"| {'failed: ' + one.problems[0].splitlines()[0][:100] if one.problems else 'ok'} |"
-            for one in self.outcomes
-        ]
+        rows = [_row(outcome) for outcome in self.outcomes]
         summary = f"{faults.total()} faults, {actions.total()} actions of users, {len(self.outcomes)} seeds, "
         summary += f"{len(failed)} failed"
         return "\n".join(
@@ -79,3 +75,9 @@ class Results:
 
 def _actions(outcome: Outcome) -> int:
     return sum(len(one.before) + len(one.during) for one in outcome.storm.rounds)
+
+
+def _row(outcome: Outcome) -> str:
+    said = f"failed: {outcome.problems[0].splitlines()[0][:100]}" if outcome.problems else "ok"
+    times = f"{outcome.seconds:.0f} s | {outcome.storm.settled:.1f} s"
+    return f"| {outcome.seed} | {len(outcome.storm.rounds)} | {_actions(outcome)} | {times} | {said} |"
