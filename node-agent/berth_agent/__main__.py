@@ -195,9 +195,14 @@ async def _tools(
         file_root=settings.image_file_dir,
         downloads=DownloadLimits(stall_seconds=settings.image_stall),
     )
-    await images.start()
     consoles = Consoles(settings.console_dir)
-    consoles.prepare()
+
+    async def prepare() -> NodeKey:
+        await images.start()
+        consoles.prepare()
+        return NodeKey.load_or_create(state / "node.key")
+
+    key = await until_available("the state directory", prepare)
     return Tools(
         node_name=settings.node_name,
         api=api,
@@ -210,7 +215,7 @@ async def _tools(
         disks=Disks(pools),
         seeds=Seeds(state / "seeds"),
         consoles=consoles,
-        key=NodeKey.load_or_create(state / "node.key"),
+        key=key,
         admissions=Admissions(),
         lookout=lookout,
         boot_id=boot_id(settings.boot_id_file),

@@ -11,13 +11,17 @@ from typing import TypeVar
 import structlog
 
 from berth_agent.hypervisor.errors import HypervisorError
-from berth_api.client import ApiError
+from berth_api.client import ApiError, Forbidden, Unauthorized
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 _PAUSE = 1.0
 """Seconds between attempts."""
+REFUSALS = 60
+"""Attempts that an API server which has just been started may refuse: it answers before it knows all roles and tokens.
+An agent that ended for it would miss heartbeats, just when those of all nodes are late."""
+_MAYBE_TOO_EARLY = (Forbidden, Unauthorized)
 
 
 async def _keep_quiet(_error: Exception) -> None:
@@ -36,14 +40,18 @@ async def until_available(
     Raises:
         ApiError, HypervisorError: it failed in a way that waiting does not mend.
     """
+    refused = 0
     while True:
         try:
             return await attempt()
         except (ApiError, HypervisorError) as error:
-            if not error.retryable:
+            refused += not error.retryable
+            if not error.retryable and (refused > REFUSALS or not isinstance(error, _MAYBE_TOO_EARLY)):
                 raise
             log.warning("waiting", what=what, reason=error.reason or type(error).__name__, error=str(error))
             await tell(error)
         except gaierror as error:
             log.warning("waiting", what=what, reason="NameNotResolved", error=str(error))
+        except OSError as error:
+            log.warning("waiting", what=what, reason="NodeFileFailed", error=str(error))
         await sleep(_PAUSE)

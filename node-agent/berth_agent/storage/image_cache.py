@@ -23,6 +23,7 @@ from berth_agent.storage.inspection import inspect
 from berth_agent.storage.resolvers import BoundedResolver
 from berth_agent.storage.settings import DownloadLimits, ImageLimits
 from berth_agent.storage.sinks import ImageSink
+from berth_agent.storage.slots import Slots
 from berth_agent.storage.sources import CachedImage, Digest, FileSource, HttpSource, ImageSource, Progress
 from berth_agent.storage.threads import run_in_thread
 
@@ -68,7 +69,7 @@ class ImageCache:
         self._downloads = downloads or DownloadLimits()
         self._limits = limits or ImageLimits()
         self._tool = ImageTool(self._limits)
-        self._slots = asyncio.Semaphore(self._downloads.concurrent)
+        self._slots = Slots(self._downloads.concurrent, self._downloads.lend_seconds)
         self._resolver = BoundedResolver(self._downloads.concurrent)
         self._flights: dict[_Key, _Flight] = {}
 
@@ -190,7 +191,7 @@ class ImageCache:
         found = await run_in_thread(self._entries.find, digest, used_at=self._clock())
         if found is not None:
             return found
-        async with locked(self._entries.lock_of(digest), within_seconds=self._limits.lock_seconds), self._slots:
+        async with locked(self._entries.lock_of(digest), within_seconds=self._limits.lock_seconds), self._slots.one():
             found = await run_in_thread(self._entries.find, digest, used_at=self._clock())
             if found is not None:
                 return found

@@ -17,7 +17,8 @@ class DownloadLimits:
         max_bytes: of one image; beyond it a mistake is likelier than an image.
         reserve_bytes: of the file system that an image leaves free, for logs and for guests that grow.
         max_redirects: that are followed, each one checked like the first URL.
-        concurrent: downloads at a time on a node; more only divide the same link.
+        concurrent: downloads that begin at a time on a node; more only divide the same link.
+        lend_seconds: after which a download that goes on lets another begin beside it, as it may never end.
     """
 
     connect_seconds: float = 10
@@ -27,6 +28,7 @@ class DownloadLimits:
     reserve_bytes: int = GIB
     max_redirects: int = 5
     concurrent: int = 4
+    lend_seconds: float = 60
 
 
 @dataclass(frozen=True, kw_only=True)
