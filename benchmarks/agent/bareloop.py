@@ -27,7 +27,7 @@ from uuid import uuid4
 import libvirt
 
 from benchmarks.agent.machines import INTERFACE, Guest, plugin
-from berth_agent.network.datapaths import TX_QUEUE_LENGTH, redirect_lines
+from berth_agent.network.datapaths import TX_QUEUE_LENGTH
 from berth_agent.network.leases import SERVER_ADDRESS, Lease, dnsmasq_arguments
 from berth_agent.network.names import GUEST_LINK
 from berth_agent.network.plugins import IFNAME
@@ -194,6 +194,20 @@ class BareLoop:
 def _links(guest: Guest) -> tuple[str, str, str]:
     """Sandbox, tap and veth."""
     return f"s-{guest.name}", f"t-{guest.name}", f"v-{guest.name}"
+
+
+def redirect_lines(one: str, other: str, *, answer_dhcp: bool = False) -> list[str]:
+    """The `tc` commands that send every frame arriving at one link out of the other, and the reverse."""
+    everything = "u32 match u8 0 0 action mirred egress redirect dev"
+    dhcp = "u32 match ip protocol 17 0xff match ip dport 67 0xffff match ip dst 255.255.255.255/32 classid 1:1"
+    stay = [f"filter add dev {one} ingress pref 5 protocol ip {dhcp}"] if answer_dhcp else []
+    return [
+        f"qdisc add dev {one} clsact",
+        f"qdisc add dev {other} clsact",
+        *stay,
+        f"filter add dev {one} ingress pref 10 protocol all {everything} {other}",
+        f"filter add dev {other} ingress pref 10 protocol all {everything} {one}",
+    ]
 
 
 def _lease(guest: Guest) -> Lease:

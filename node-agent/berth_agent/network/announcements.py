@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_interface
 
@@ -38,11 +39,15 @@ def announce(link: str, announcements: Iterable[bytes]) -> None:
     Raises:
         OSError: the link is gone, or its queue is full.
     """
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+    sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    try:
         sender.setblocking(False)
         sender.bind((link, 0))
         for frame in announcements:
             sender.send(frame)
+    finally:
+        # The kernel closes a packet socket only when no processor can be at it any more: 25 ms on a busy node.
+        threading.Thread(target=sender.close, name="announcement", daemon=True).start()
 
 
 def _arp(mac: bytes, address: IPv4Address) -> bytes:

@@ -24,12 +24,11 @@ from berth_agent.network.conflicts import refuse_conflicts
 from berth_agent.network.datapaths import Datapaths, link_indexes
 from berth_agent.network.dhcp import DhcpServers
 from berth_agent.network.errors import DatapathFailed, NetworkError
-from berth_agent.network.iproute import Iproute
 from berth_agent.network.leases import lease_of
 from berth_agent.network.names import LinkNames
 from berth_agent.network.observations import Observer
-from berth_agent.network.plugins import IFNAME, ExecutedPlugins
-from berth_agent.network.results import Interface, read_result
+from berth_agent.network.plugins import ExecutedPlugins
+from berth_agent.network.results import read_result
 from berth_agent.network.runtimes import ChainRuntime
 from berth_agent.network.sandboxes import Sandboxes
 from berth_agent.network.settings import NetworkLimits, NodePaths
@@ -49,11 +48,10 @@ class Attacher:
     def __init__(self, paths: NodePaths, limits: NetworkLimits | None = None) -> None:
         limits = limits or NetworkLimits()
         state = paths.state_dir / "network"
-        self._commands = Iproute(limits.command_deadline)
         self._cache = AttachmentCache(state / "attachments")
-        self._sandboxes = Sandboxes(paths.netns_dir)
-        self._datapaths = Datapaths(self._commands, self._sandboxes)
-        self._dhcp = DhcpServers(state / "dhcp", self._sandboxes, self._commands, limits)
+        self._sandboxes = Sandboxes(paths.netns_dir, limits.command_deadline)
+        self._datapaths = Datapaths(self._sandboxes)
+        self._dhcp = DhcpServers(state / "dhcp", self._sandboxes, limits)
         self._plugins = ExecutedPlugins(
             paths.cni_bin_dirs, deadline=limits.plugin_deadline, attempts=limits.plugin_attempts
         )
@@ -184,13 +182,11 @@ class Attacher:
 
     async def _build(self, entry: CacheEntry) -> Attachment:
         request = entry.request
-        sandbox = self._sandboxes.path(entry.sandbox)
         await self._sandboxes.ensure(entry.sandbox)
         result = await self._runtime.add(entry)
         entry = replace(entry, result=result)
         await asyncio.to_thread(self._cache.write, entry)
-        links, routes = await self._commands.query([f"link show dev {IFNAME}", f"route show dev {IFNAME}"], sandbox)
-        interface = Interface.of(links, routes)
+        interface = await self._datapaths.look(entry.sandbox)
         guest = read_result(request, result, interface)
         attachment = Attachment(
             interface=request.interface,

@@ -2,7 +2,8 @@
 
 DEL must be given the configuration and the result of ADD, not what the network says today, and must run even when the
 agent was killed between two plugins. So an entry is there before the first plugin runs, and goes after the last link.
-Entries are replaced atomically and synced with their directory: what is read is whole, also after a power cut.
+Entries are replaced atomically: what is read is whole, also after a power cut. The directory is synced when an entry
+comes and when it goes; an older phase that a power cut brings back only means that DEL runs once more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from berth_agent.network.names import LinkNames
 log = structlog.get_logger()
 
 _MODE = 0o600
+_Identity = tuple[int, int, int]
+"""Inode, time of change in nanoseconds, size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,10 @@ _ENTRY = TypeAdapter(CacheEntry)
 
 
 class AttachmentCache:
-    """A directory with a file per attachment. Methods block on the disk: call them in a thread.
+    """A directory with a file per attachment. Methods block on the disk: call them in a thread, several at once or not.
+
+    Every VM's every look goes over all entries, so what was read is kept with the file's identity, and read again only
+    when another file is in its place: nothing here is ever written into a file that is there.
 
     Args:
         directory: made, for root alone, when first written to.
@@ -74,6 +80,7 @@ class AttachmentCache:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._known: dict[Path, tuple[_Identity, CacheEntry]] = {}
 
     def read(self, owner_uid: str, interface: str) -> CacheEntry | None:
         """Return an attachment's entry.
@@ -93,8 +100,10 @@ class AttachmentCache:
             file.write(_ENTRY.dump_json(entry))
             file.flush()
             os.fsync(file.fileno())
+        is_new = not path.exists()
         scratch.rename(path)
-        self._sync()
+        if is_new:
+            self._sync()
 
     def remove(self, entry: CacheEntry) -> None:
         """Forget an attachment; one that is not there is fine."""
@@ -103,7 +112,10 @@ class AttachmentCache:
 
     def entries(self) -> Iterator[CacheEntry]:
         """Return all entries; a damaged one is logged and left out, so that it stops nobody else's attachments."""
-        for path in sorted(self._directory.glob("*.json")):
+        paths = sorted(self._directory.glob("*.json"))
+        for gone in self._known.keys() - paths:
+            self._known.pop(gone, None)
+        for path in paths:
             try:
                 entry = self._read(path)
             except CacheUnreadable as error:
@@ -115,10 +127,15 @@ class AttachmentCache:
     def _path(self, owner_uid: str, interface: str) -> Path:
         return self._directory / f"{LinkNames.of(owner_uid, interface).key}.json"
 
-    @staticmethod
-    def _read(path: Path) -> CacheEntry | None:
+    def _read(self, path: Path) -> CacheEntry | None:
         try:
-            return _ENTRY.validate_json(path.read_bytes())
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                identity = (found.st_ino, found.st_mtime_ns, found.st_size)
+                known = self._known.get(path)
+                if known is not None and known[0] == identity:
+                    return known[1]
+                entry = _ENTRY.validate_json(file.read())
         except FileNotFoundError:
             return None
         except (ValidationError, NetworkError) as error:
@@ -126,6 +143,8 @@ class AttachmentCache:
                 f"{path} cannot be read, so its plugins' reservations cannot be released: restore it, or release them "
                 f"by hand and delete it. {error}"
             ) from error
+        self._known[path] = identity, entry
+        return entry
 
     def _sync(self) -> None:
         handle = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,14 +13,16 @@ import os
 import select
 import signal
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from berth_agent.network import links
 from berth_agent.network.errors import DhcpFailed
-from berth_agent.network.iproute import LinkCommands
 from berth_agent.network.leases import SERVER_ADDRESS, Lease, dnsmasq_arguments
 from berth_agent.network.names import GUEST_LINK
+from berth_agent.network.netlink import Netlink
 from berth_agent.network.processes import run_process
-from berth_agent.network.sandboxes import Sandboxes
+from berth_agent.network.sandboxes import Sandboxes, write_sysctls
 from berth_agent.network.settings import NetworkLimits
 
 _TERM_GRACE_MS = 2000
@@ -33,14 +35,12 @@ class DhcpServers:
     Args:
         directory: for pid files.
         sandboxes: where they run.
-        commands: runs ip.
         limits: executable, user, deadline.
     """
 
-    def __init__(self, directory: Path, sandboxes: Sandboxes, commands: LinkCommands, limits: NetworkLimits) -> None:
+    def __init__(self, directory: Path, sandboxes: Sandboxes, limits: NetworkLimits) -> None:
         self._directory = directory
         self._sandboxes = sandboxes
-        self._commands = commands
         self._limits = limits
 
     def runs(self, container_id: str) -> bool:
@@ -57,17 +57,8 @@ class DhcpServers:
         """
         pid_file = self._pid_file(container_id)
         pid_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # The guest's address is eth0's too: without this its own requests would look like spoofed ones.
-        await self._sandboxes.write_sysctls(sandbox, {f"ipv4/conf/{GUEST_LINK}/accept_local": "1"})
         netns = self._sandboxes.path(sandbox)
-        await self._commands.run(
-            "ip",
-            [
-                f"address replace {SERVER_ADDRESS}/32 dev {GUEST_LINK}",
-                f"neighbour replace {lease.address.ip} lladdr {lease.mac_address} dev {GUEST_LINK} nud permanent",
-            ],
-            netns,
-        )
+        await self._sandboxes.within(sandbox, f"serve DHCP in {sandbox}", lambda: _prepare(lease))
         arguments = dnsmasq_arguments(lease, pid_file, self._limits.dnsmasq_user)
         argv = ["nsenter", f"--net={netns}", "--", self._limits.dnsmasq, *arguments]
         try:
@@ -110,6 +101,16 @@ class DhcpServers:
 
     def _pid_file(self, container_id: str) -> Path:
         return self._directory / f"{container_id}.pid"
+
+
+def _prepare(lease: Lease) -> None:
+    """Give the server an address, and the way to its client, whose ARP answers pass the sandbox by."""
+    # The guest's address is eth0's too: without this its own requests would look like spoofed ones.
+    write_sysctls({f"ipv4/conf/{GUEST_LINK}/accept_local": "1"})
+    with Netlink() as netlink:
+        link = links.find(netlink, GUEST_LINK)
+        links.add_address(netlink, link, IPv4Address(SERVER_ADDRESS))
+        links.add_neighbour(netlink, link, lease.address.ip, lease.mac_address)
 
 
 def _serves(pid: int, pid_file: Path) -> bool:

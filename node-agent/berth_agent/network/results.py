@@ -29,16 +29,6 @@ class Interface:
     mtu: int
     connected: frozenset[str]
 
-    @classmethod
-    def of(cls, links: list[Json], routes: list[Json]) -> Interface:
-        """Read the JSON of `ip link show` and `ip route show`."""
-        (link,) = links
-        return cls(
-            mac_address=link["address"],
-            mtu=link["mtu"],
-            connected=frozenset(route["dst"] for route in routes if "gateway" not in route),
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestNetwork:

@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from berth_agent.network.errors import DatapathFailed
 from berth_agent.network.shields import uninterrupted
@@ -34,10 +34,12 @@ class Sandboxes:
 
     Args:
         directory: as `ip netns` has it, `/run/netns`.
+        deadline: seconds for one operation; they take milliseconds unless the kernel's RTNL is contended.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, deadline: float = 15.0) -> None:
         self._directory = directory
+        self._deadline = deadline
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._sharing = threading.Lock()
 
@@ -66,31 +68,54 @@ class Sandboxes:
         """Unmount and delete; the kernel destroys its links when the last process has left."""
         await uninterrupted(self._apart(f"remove namespace {name}", lambda: self._remove(self.path(name))))
 
-    async def write_sysctls(self, name: str, values: Mapping[str, str]) -> None:
-        """Write files below /proc/sys/net of a namespace; one that the kernel lacks is left out.
+    async def within(self, name: str, what: str, work: Callable[[], T]) -> T:
+        """Do something blocking in a namespace.
 
         Args:
             name: of the namespace.
-            values: by path below /proc/sys/net.
+            what: for an error, such as `connect it`.
+            work: raises OSError or DatapathFailed.
+
+        Raises:
+            DatapathFailed: it failed, or was not done within the deadline.
         """
-        await uninterrupted(
-            self._apart(f"set sysctls in {name}", lambda: self._enter_and_write(self.path(name), values))
-        )
+        path = self.path(name)
+        return await uninterrupted(self._apart(what, lambda: self._enter_and(path, work)))
+
+    async def outside(self, what: str, work: Callable[[], T]) -> T:
+        """Do something blocking in the agent's own namespace; otherwise as `within`."""
+        return await uninterrupted(self._apart(what, work))
 
     async def _apart(self, what: str, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
+        def tell(result: T | None, error: DatapathFailed | None) -> None:
+            if done.done():  # Nobody waits any more.
+                return
+            if error is None:
+                done.set_result(cast("T", result))
+            else:
+                done.set_exception(error)
+
         def main() -> None:
+            result: T | None = None
+            failed: DatapathFailed | None = None
             try:
                 result = work()
+            except DatapathFailed as error:
+                failed = error
             except OSError as error:
-                loop.call_soon_threadsafe(done.set_exception, DatapathFailed(f"cannot {what}: {error}"))
-            else:
-                loop.call_soon_threadsafe(done.set_result, result)
+                failed = DatapathFailed(f"cannot {what}: {error}")
+            with contextlib.suppress(RuntimeError):  # The loop was closed meanwhile.
+                loop.call_soon_threadsafe(tell, result, failed)
 
-        threading.Thread(target=main, name=what, daemon=True).start()
-        return await done
+        threading.Thread(target=main, name="sandbox", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await done
+        except TimeoutError as error:
+            raise DatapathFailed(f"cannot {what}: not done within {self._deadline:g} s") from error
 
     def _create(self, path: Path) -> None:
         self._share_directory()
@@ -133,13 +158,13 @@ class Sandboxes:
             raise
         return True
 
-    def _enter_and_write(self, path: Path, values: Mapping[str, str]) -> None:
+    def _enter_and(self, path: Path, work: Callable[[], T]) -> T:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._call("setns", handle, _CLONE_NEWNET)
         finally:
             os.close(handle)
-        write_sysctls(values)
+        return work()
 
     def _call(self, function: str, *arguments: object) -> None:
         if getattr(self._libc, function)(*arguments) != 0:

@@ -33,7 +33,8 @@ class NetworkLimits:
     Attributes:
         plugin_deadline: for one execution of a plugin; ipam `dhcp` waits for a server up to 20 s by itself.
         plugin_attempts: executions of a plugin that answers "try again later", half a second to some seconds apart.
-        command_deadline: for one batch of `ip` or `tc`; they take milliseconds unless the kernel's RTNL is contended.
+        command_deadline: for one piece of work on links, and for dnsmasq to start; they take milliseconds unless the
+            kernel's RTNL is contended.
         dnsmasq: the executable.
         dnsmasq_user: whom it becomes after binding its socket.
     """

@@ -67,3 +67,15 @@ def test_forgetting_twice_is_fine(tmp_path: Path) -> None:
     cache.remove(entry())
     cache.remove(entry())
     assert list(cache.entries()) == []
+
+
+def test_what_another_process_has_replaced_is_read_anew(tmp_path: Path) -> None:
+    mine, theirs = AttachmentCache(tmp_path), AttachmentCache(tmp_path)
+    mine.write(entry())
+    assert mine.read(UID, "default") == entry()
+    assert mine.read(UID, "default") is mine.read(UID, "default")
+    theirs.write(entry(phase="removing"))
+    assert mine.read(UID, "default") == entry(phase="removing")
+    theirs.remove(entry())
+    assert mine.read(UID, "default") is None
+    assert list(mine.entries()) == []

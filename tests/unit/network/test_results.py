@@ -75,8 +75,3 @@ def test_a_chain_without_addresses_honours_none() -> None:
 def test_an_mtu_above_the_chains_is_an_error() -> None:
     with pytest.raises(RequestInvalid, match="lower the network's"):
         read(mtu=1501)
-
-
-def test_ip_output_is_read() -> None:
-    routes = [{"dst": "default", "gateway": "10.0.0.1"}, {"dst": "10.0.0.0/24", "scope": "link"}]
-    assert Interface.of([{"address": MAC, "mtu": 1400}], routes) == interface(mtu=1400)
