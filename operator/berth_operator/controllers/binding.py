@@ -103,6 +103,18 @@ class Binding:
         leadership.check()
         self._cluster.machines.upsert(await apply_status(self._api, vm, body))
 
+    async def refresh(self, vm: VirtualMachine) -> None:
+        """See the VM as it is now, before the watch tells.
+
+        Raises:
+            ApiError: the API server cannot say.
+        """
+        namespace, name = vm.key
+        try:
+            self._cluster.machines.upsert(await self._api.get(kinds.VIRTUAL_MACHINE, name, namespace))
+        except NotFound:
+            _LOGGER.debug("%s/%s is gone: the watch will tell", namespace, name)
+
     async def prepare(self, vm: VirtualMachine, leadership: Leadership, aim: Aim = Aim.BERTH) -> bytes | None:
         """Read what the VM's Secret says, and set the finalizer where nobody did. The VM may have changed after it.
 

@@ -14,6 +14,7 @@ from berth_operator.scheduling.entries import Entry
 from berth_operator.scheduling.queue import SchedulingQueue
 
 _LOGGER = logging.getLogger(__name__)
+_TRIES = 3
 UNSCHEDULABLE = Aim.BERTH.value
 
 
@@ -59,20 +60,30 @@ class Telling:
                 await self._tell(entry, note, leadership)
 
     async def _tell(self, entry: Entry, note: Note, leadership: Leadership) -> None:
-        vm = self._current(entry)
-        if vm is None:
-            self._queue().tell_again(entry.key)  # it counts as told; should it come back, it was not
-            return
         try:
-            await self._say(vm, note, leadership)
-        except Conflict:
-            self._queue().tell_again(entry.key)
+            told = await self._try(entry, note, leadership)
         except (ApiError, NotLeadingError) as error:
             _LOGGER.warning("%s: could not be told why it waits: %s", "/".join(entry.key), error)
-            self._queue().tell_again(entry.key)
+            told = False
         except Exception:
             _LOGGER.exception("%s: a bug in telling why it waits; trying again later", "/".join(entry.key))
-            self._queue().tell_again(entry.key)
+            told = False
+        if not told:
+            self._queue().tell_again(entry.key)  # it counts as told; should it come back, it was not
+
+    async def _try(self, entry: Entry, note: Note, leadership: Leadership) -> bool:
+        """Whoever changed a VM that runs made its agent write, too, just when there is something to tell."""
+        for _ in range(_TRIES):
+            vm = self._current(entry)
+            if vm is None:
+                return False
+            try:
+                await self._say(vm, note, leadership)
+            except Conflict:
+                await self._binding.refresh(vm)
+            else:
+                return True
+        return False
 
     async def _say(self, vm: VirtualMachine, note: Note, leadership: Leadership) -> None:
         if is_bound(vm):

@@ -9,8 +9,9 @@ from tests.unit.operator.gates import SECRET, add_secret
 from tests.unit.operator.lives import Lives
 from tests.unit.operator.worlds import vm_body
 
+from berth_api.client import Conflict
 from berth_api.hardware import CPU, Memory
-from berth_api.kinds import HYPERVISOR
+from berth_api.kinds import HYPERVISOR, VIRTUAL_MACHINE
 from berth_api.virtualmachines import Claim, VirtualMachine
 from berth_operator.controllers.needs import Amounts, claimed, differs, is_as_asked, kept, needed
 
@@ -237,3 +238,16 @@ def test_what_was_just_claimed_is_not_claimed_again(old: dict[str, Any], new: di
     sealed = bool(new["cloudInit"]) or (claim.sealed_user_data is not None and not exact)
     again = claim_of(vm, have, kept(vm, claim), sealed=sealed)
     assert not differs(vm.model_copy(update={"status": vm.status.model_copy(update={"claim": again})}), again, need)
+
+
+@pytest.mark.looptime
+async def test_an_agent_that_writes_at_the_same_moment_does_not_delay_what_is_told() -> None:
+    world = Lives()
+    world.add_node("node-1")
+    async with world.leading():
+        await world.launch("web")
+        await world.launch("db", memory={"size": "2600Mi"})
+        await world.set_spec("web", memory={"size": "2Gi"})
+        world.api.fail(Conflict(409, "Conflict", "changed"), verb="apply", kind=VIRTUAL_MACHINE)
+        await world.settle(1)
+        assert world.why("web")[0] == "ResizePending"
