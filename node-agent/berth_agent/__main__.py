@@ -13,7 +13,6 @@ from socket import SOCK_STREAM
 from urllib.parse import urlsplit
 
 import kopf
-import uvloop
 from pydantic import ValidationError
 
 from berth_agent.audits import Audit
@@ -245,8 +244,10 @@ def main() -> None:
     except ValidationError as error:
         sys.exit(f"the settings (BERTH_AGENT_…) are not valid: {error}")
     logs.configure(settings.log_level, settings.log_format)
+    if sys.version_info < (3, 12):  # later ones do so by themselves: no thread for each process that is started
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
-        uvloop.run(run(settings, stopping=end_within))
+        asyncio.run(run(settings, stopping=end_within))
     except* (ApiError, AcceleratorUnusable, BootUnknown, CannotServe, WatchDied) as errors:
         sys.exit("cannot go on: " + "; ".join(str(error) for error in leaves(errors)))
 
