@@ -8,7 +8,7 @@ which fails the step and is tried again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from re import compile as regex
@@ -287,9 +287,8 @@ class Reconciler:
         return None
 
     def _place_for(self, step: Step) -> AbstractAsyncContextManager[None]:
-        if step.interruptible:
-            return self._aside(within=step.deadline, after=_KEEPS_PLACE)
-        return nullcontext()
+        """Others get the place of a step that may take long, and of one that does not end when it should."""
+        return self._aside(within=step.deadline, after=_KEEPS_PLACE if step.interruptible else step.deadline)
 
     async def report(self, work: Round, failure: Failure | None = None) -> None:
         """Write the agent's part of the status, if it says anything new.
