@@ -90,19 +90,20 @@ def memory_device(request: DomainRequest) -> MemoryDevice | None:
 
 def boot_memory(request: DomainRequest) -> int:
     """KiB that the guest boots with, rounded up as libvirt would."""
-    return _round_up(request.memory, _ALIGNMENT if is_pluggable(request) else KIB) // KIB
+    grows = request.memory_max is not None and request.memory_max > request.memory
+    return _round_up(request.memory, _ALIGNMENT if grows else KIB) // KIB
 
 
 def is_pluggable(request: DomainRequest) -> bool:
     """Whether the guest can be given more memory than it boots with."""
-    return request.memory_max is not None and request.memory_max > request.memory
+    return _pluggable(request) > 0
 
 
 def _pluggable(request: DomainRequest) -> int:
     """KiB of the memory device, in whole blocks that hold what was asked for."""
-    if request.memory_max is None or not is_pluggable(request):
+    if request.memory_max is None:
         return 0
-    return _round_up(request.memory_max - boot_memory(request) * KIB, BLOCK) // KIB
+    return _round_up(max(0, request.memory_max - _round_up(request.memory, _ALIGNMENT)), BLOCK) // KIB
 
 
 def _round_up(size: int, unit: int) -> int:

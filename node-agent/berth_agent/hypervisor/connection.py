@@ -76,7 +76,8 @@ class LibvirtConnection:
         self._connected = asyncio.Event()
         self._openings = BlockingCalls(1, late_calls_hold_places=True)
         self._closings = BlockingCalls(1, late_calls_hold_places=True)
-        self._lanes = Lanes(settings)
+        self._lanes = Lanes(settings, settings.concurrency)
+        self._guest_lanes = Lanes(settings, settings.guest_concurrency)
         self._supervision: asyncio.Task[None] | None = None
         self._last_failure = "no attempt was made yet"
 
@@ -93,7 +94,8 @@ class LibvirtConnection:
             await asyncio.wait([self._supervision])
         if self._session is not None:
             await self._retire(self._session)
-        await self._close(self._lanes.close)
+        for lanes in (self._lanes, self._guest_lanes):
+            await self._close(lanes.close)
 
     @property
     def connected(self) -> bool:
@@ -117,11 +119,18 @@ class LibvirtConnection:
             DeadlineExceeded: no answer in time.
             HypervisorError: libvirt's error, by its code.
         """
+        return await self._run(self._lanes, function, deadline, subject)
+
+    async def ask_guest(self, function: Callable[[Any], T], deadline: float, *, subject: str = "") -> T:
+        """Call a function that waits for a guest, apart from all calls that do not. Otherwise as `call`."""
+        return await self._run(self._guest_lanes, function, deadline, subject)
+
+    async def _run(self, lanes: Lanes, function: Callable[[Any], T], deadline: float, subject: str) -> T:
         name = getattr(function, "func", function).__name__
         with observed(name, self._observe):
             if self._session is None:
                 raise Unavailable(f"libvirtd is not reachable: {self._last_failure}")
-            return await self._lanes.run(function, name, deadline, subject)
+            return await lanes.run(function, name, deadline, subject)
 
     async def _supervise(self) -> None:
         pause = self._settings.backoff_first
@@ -179,6 +188,7 @@ class LibvirtConnection:
         def retire() -> None:
             _close(session)
             self._lanes.drop_idle()
+            self._guest_lanes.drop_idle()
 
         await self._close(retire)
 

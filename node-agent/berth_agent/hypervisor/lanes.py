@@ -24,11 +24,17 @@ T = TypeVar("T")
 
 
 class Lanes:
-    """Connections that are opened as calls need them and used again while they last."""
+    """Connections that are opened as calls need them and used again while they last.
 
-    def __init__(self, settings: LibvirtSettings) -> None:
+    Args:
+        settings: Where libvirtd is, and how patient to be.
+        concurrency: Calls under way at once.
+    """
+
+    def __init__(self, settings: LibvirtSettings, concurrency: int) -> None:
         self._settings = settings
-        self._calls = BlockingCalls(settings.concurrency, late_calls_hold_places=False)
+        self._concurrency = concurrency
+        self._calls = BlockingCalls(concurrency, late_calls_hold_places=False)
         self._idle: deque[Any] = deque()
         self._closed = False
 
@@ -83,7 +89,7 @@ class Lanes:
         return open_connection(self._settings)
 
     def _give_back(self, handle: Any) -> None:
-        if self._closed or len(self._idle) >= self._settings.concurrency or is_broken(handle):
+        if self._closed or len(self._idle) >= self._concurrency or is_broken(handle):
             close(handle)
         else:
             self._idle.append(handle)

@@ -198,7 +198,7 @@ class LibvirtHypervisor:
             return ask(connection, search, patience)
 
         ask_guest.__name__ = ask.__name__
-        return await self._connection.call(ask_guest, patience + self._deadlines.query, subject=uid)
+        return await self._connection.ask_guest(ask_guest, patience + self._deadlines.query, subject=uid)
 
     def _search(self, uid: str) -> Search:
         uuid = next((uuid for uuid, owner in self._owners.items() if owner.uid == uid), uid)

@@ -33,6 +33,9 @@ class LibvirtSettings:
     """Unanswered questions after which it counts as dead: 20 s with the interval above."""
     concurrency: int = 8
     """Calls under way at once, and so connections: libvirtd has 20 workers for all its clients."""
+    guest_concurrency: int = 6
+    """Questions to guests' agents under way at once, beside the calls: guests that do not answer keep only each other
+    waiting."""
     abandoned_limit: int = 12
     """Calls past their deadline and still unanswered, past which no more are made: each may hold one of the workers."""
     backoff_first: float = 0.1

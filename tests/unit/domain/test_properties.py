@@ -1,10 +1,13 @@
 """Any valid request becomes well-formed XML that says what the request said, and nothing else."""
 
+from dataclasses import replace
+
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from berth_agent.domain.disks import serial
 from berth_agent.domain.documents import build
+from berth_agent.domain.memory import BLOCK
 from berth_agent.domain.metadata import owner_of
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
 from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
@@ -139,3 +142,19 @@ def test_different_disks_have_different_serials(one: str, other: str) -> None:
     assume(one != other)
     assert serial(one) != serial(other)
     assert len(serial(one)) <= 20
+
+
+@settings(deadline=None, max_examples=60)
+@given(requests(), st.integers(0, 2**42))
+def test_memory_reaches_from_what_was_asked_for_to_its_maximum(request: DomainRequest, more: int) -> None:
+    root = parse(build(replace(request, memory_max=request.memory + more)))
+    owner = owner_in(root)
+    assert owner is not None
+    state = describe(root, owner, LiveFacts(DomainPower.SHUT_OFF, "Unknown"))
+    assert request.memory <= state.memory < request.memory + 2**20
+    assert request.memory + more <= state.max_memory < request.memory + more + 2**20 + BLOCK
+    assert (state.max_memory - state.memory) % BLOCK == 0
+    assert int(root.findtext("memory", "0")) * 1024 == state.max_memory
+    pluggable = state.max_memory > state.memory
+    for path in ("maxMemory", "cpu/numa/cell", "devices/memory"):
+        assert (root.find(path) is not None) is pluggable
