@@ -13,6 +13,7 @@ from berth_api import logs
 from berth_api.client import ApiClient, ApiError, Reflector
 from berth_api.watching import supervise, watch_settings
 from berth_operator import cli
+from berth_operator.apimetrics import MeteredApi
 from berth_operator.handlers.registry import build_registry
 from berth_operator.leases import Election, LeaseTimes
 from berth_operator.metrics import CannotServe, Metrics, new_registry, serving
@@ -81,9 +82,10 @@ async def run(settings: Settings) -> None:
         profiles = read_profiles(settings.scheduler_config)
         registry = new_registry()
         metrics = Metrics(registry, profiles=profiles, filters=[each.name for each in FILTERS])
-        operation = Operation(api, settings, profiles=profiles, metrics=metrics, clock=loop.time)
+        metered = MeteredApi(api, registry)
+        operation = Operation(metered, settings, profiles=profiles, metrics=metrics, clock=loop.time)
         election = Election(
-            api,
+            metered,
             namespace=settings.namespace,
             name=settings.lease_name,
             identity=settings.identity,

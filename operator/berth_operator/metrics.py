@@ -8,6 +8,7 @@ read when somebody asks, in the event loop, where it is consistent between two a
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import get_args
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -18,6 +19,8 @@ from prometheus_client.registry import Collector
 
 from berth_api.serving import CannotServe
 from berth_api.serving import serving as serving_pages
+from berth_api.virtualmachines import Phase
+from berth_operator.lifemetrics import LifeMetrics
 from berth_operator.scheduling.entries import State
 
 __all__ = ["CannotServe", "Levels", "Metrics", "new_registry", "serving"]
@@ -41,6 +44,10 @@ class Levels:
     """Bindings that are being written."""
     claims: int = 0
     """Claims in the ledger, assumed ones included."""
+    phases: Mapping[str, int] = field(default_factory=dict)
+    """VMs by phase."""
+    tasks: int = 0
+    """Objects that wait to be looked at."""
 
 
 class _LevelsCollector(Collector):
@@ -63,6 +70,13 @@ class _LevelsCollector(Collector):
         )
         for name, count in sorted(levels.parked.items()):
             parked.add_metric([name], count)
+        phases = GaugeMetricFamily("berth_virtualmachines", "VMs by phase", labels=["phase"])
+        for phase in get_args(Phase):
+            phases.add_metric([phase], levels.phases.get(phase, 0))
+        yield phases
+        yield GaugeMetricFamily(
+            "berth_operator_work_queue_objects", "Objects that wait to be looked at", value=levels.tasks
+        )
         yield queue
         yield parked
         yield GaugeMetricFamily(
@@ -115,6 +129,8 @@ class Metrics:
         self._epoch = Gauge(
             "berth_scheduler_leader_epoch", "Epoch in which this operator leads, 0 while it does not", registry=registry
         )
+        self.lives = LifeMetrics(registry)
+        """Of VMs' lives."""
         self._levels = _LevelsCollector()
         registry.register(self._levels)
 
@@ -159,6 +175,7 @@ class Metrics:
     def leads(self, epoch: int | None) -> None:
         """This operator leads in an epoch, or (None) no longer."""
         self._epoch.set(epoch or 0)
+        self.lives.counts = epoch is not None
 
     def follow(self, levels: Callable[[], Levels]) -> None:
         """Ask for the levels here from now on, at each scrape."""

@@ -8,7 +8,9 @@ Watches feed the store whether we lead or not; only a leader empties the queues.
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -256,7 +258,9 @@ class Operation:
         return self.scheduler.busy
 
     def _levels(self) -> Levels:
-        return self.scheduler.levels(len(self.ledger))
+        levels = self.scheduler.levels(len(self.ledger))
+        phases: Counter[str] = Counter(vm.status.phase or "Pending" for vm in self.cluster.machines)
+        return replace(levels, phases=phases, tasks=len(self.queue))
 
     def _wake(self, key: Key) -> None:
         self.scheduler.retry(key)
@@ -302,6 +306,7 @@ class Operation:
             self._happened(Cure.CLAIM_ADDED)
         self._recount(before, after)
         self._note_phase(change)
+        self._metrics.lives.changed(change.old, change.new)
         if change.new is not None:
             self._attend(change.new)
             return

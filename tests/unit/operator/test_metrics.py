@@ -11,7 +11,9 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from tests.fakes.api import FakeApi
 
+from berth_operator.apimetrics import MeteredApi
 from berth_operator.metrics import CannotServe, Levels, Metrics, new_registry, serving
 from berth_operator.scheduling.entries import State
 
@@ -165,7 +167,12 @@ async def test_a_port_that_is_taken_is_said(listener: socket.socket) -> None:
 
 
 def test_the_page_tells_of_every_metric(registry: CollectorRegistry, metrics: Metrics) -> None:
-    page = Path(__file__).parents[3] / "docs" / "scheduling.md"
-    told = set(re.findall(r"^\| `(berth_scheduler_\w+)` \|", page.read_text(), re.MULTILINE))
+    MeteredApi(FakeApi(), registry)
     counted = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
-    assert told == counted
+    docs = Path(__file__).parents[3] / "docs"
+    scheduling, all_of_them = (
+        set(re.findall(r"^\| `(berth_\w+)` \|", (docs / name).read_text(), re.MULTILINE))
+        for name in ("scheduling.md", "metrics-operator.md")
+    )
+    assert scheduling == {name for name in counted if name.startswith("berth_scheduler_")}
+    assert all_of_them == counted

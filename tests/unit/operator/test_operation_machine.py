@@ -9,19 +9,22 @@ import looptime
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.fakes.api import TIMESTAMP
 from tests.unit.operator.shores import Shore
 
 from berth_api import kinds
 from berth_api.client import Conflict, DeadlineExceeded, Forbidden, Unavailable
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
-from berth_operator.controllers.aims import wants_berth
+from berth_operator.controllers.aims import Aim, is_bound, wants_berth
+from berth_operator.controllers.binding import needs_secret
 from berth_operator.controllers.machines import released
 from berth_operator.controllers.references import Unbindable
 from berth_operator.controllers.secrets import read_user_data
 from berth_operator.controllers.telling import UNSCHEDULABLE
 from berth_operator.operation import Operation
 from berth_operator.scheduling.entries import State
+from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.place import Rejection, place
 
 T = TypeVar("T")
@@ -37,7 +40,8 @@ FAULTS = (
     (Forbidden(403, "Forbidden", "no"), False),
 )
 PACE = {"backoff_first": 0.2, "backoff_most": 2.0, "secret_poll": 3.0, "retry_parked": 1e6, "retell": 5.0}
-WAITING = {"refusal_exclusion": 20.0, "reserve_after": 10.0, "reserve_hold": 20.0}
+WAITING = {"refusal_exclusion": 20.0, "reserve_after": 10.0, "reserve_hold": 20.0, "node_loss_confirm": 5.0}
+WAITING |= {"start_backoff_first": 0.5, "start_backoff_most": 4.0}
 
 
 class OperationMachine(RuleBasedStateMachine):
@@ -137,10 +141,56 @@ class OperationMachine(RuleBasedStateMachine):
         claim = vm.status.claim.id
         await self.shore.agent(vm.metadata.name, phase="Terminating", admittedClaim=claim, releasedClaim=claim)
 
+    @rule(number=PICK, as_asked=st.booleans())
+    def a_guest_runs(self, number: int, as_asked: bool) -> None:
+        """The agent admits whatever is claimed, and says whether the guest is as the spec asks."""
+        vm = self.choose(number, [vm for vm in self.answered() if vm.metadata.deletion_timestamp is None])
+        if vm is not None and vm.status.claim is not None:
+            ready = {"type": "Ready", "status": str(as_asked), "reason": "Says", "lastTransitionTime": TIMESTAMP}
+            self.run(
+                self.shore.agent(
+                    vm.metadata.name,
+                    phase="Running",
+                    admittedClaim=vm.status.claim.id,
+                    startedAt=TIMESTAMP,
+                    observedGeneration=vm.metadata.generation,
+                    conditions=[ready],
+                )
+            )
+
+    @rule(number=PICK, refuses=st.booleans())
+    def a_guest_stops(self, number: int, refuses: bool) -> None:
+        """It is off, and stays off under this claim; or it was not let start under it."""
+        vm = self.choose(number, [vm for vm in self.answered() if vm.metadata.deletion_timestamp is None])
+        if vm is not None and vm.status.claim is not None:
+            admitted = vm.status.admitted_claim if refuses else vm.status.claim.id
+            ended = {"endedAt": TIMESTAMP, "endReason": "Stopped", "admittedClaim": admitted}
+            stopped = {"stoppedClaim": vm.status.claim.id, "observedGeneration": vm.metadata.generation}
+            self.run(self.shore.agent(vm.metadata.name, phase="Stopped", **ended, **stopped))
+
+    def answered(self) -> list[VirtualMachine]:
+        """VMs that their node has something of."""
+        return [vm for vm in self.claimed() if vm.status.admitted_claim is not None]
+
+    @rule(number=PICK, cores=st.sampled_from([3, 5, 9]))
+    def resize(self, number: int, cores: int) -> None:
+        vm = self.choose(number, [vm for vm in self.shore.machines() if vm.spec.cpu and vm.spec.cpu.cores != cores])
+        if vm is not None:
+            self.run(self.shore.edit(vm.metadata.name, "/spec/cpu", {"cores": cores}))
+
+    @rule(number=PICK, gone=st.booleans())
+    def a_node_dies(self, number: int, gone: bool) -> None:
+        """It beats no longer; and somebody may know for certain that it is off."""
+        name = NODES[number % len(NODES)]
+        self.shore.api.remove(kinds.LEASE, name, "berth-system")
+        if gone:
+            self.shore.api.remove(kinds.NODE, name)
+
     @rule(number=PICK)
     def add_or_remove_node(self, number: int) -> None:
         name = NODES[number % len(NODES)]
-        if self.shore.api.peek(kinds.HYPERVISOR, name) is None:
+        if self.shore.api.peek(kinds.LEASE, name, "berth-system") is None:
+            self.shore.drop_node(name)
             self.run(self._add_node(name))
         else:
             self.shore.drop_node(name)
@@ -256,11 +306,34 @@ class OperationMachine(RuleBasedStateMachine):
         for vm in machines:
             if vm.metadata.deletion_timestamp is not None:
                 assert not released(vm), f"{vm.key} was let go by nobody"
+                assert not self.is_gone(vm.status.node_name or ""), f"{vm.key} waits for a node that is gone"
             elif wants_berth(vm):
                 self.check_waiting(vm)
-        waiting = {vm.key for vm in machines if wants_berth(vm)}
+            elif is_bound(vm):
+                self.check_standing(vm)
+        waiting = {vm.key for vm in machines if self.operation._aims.of(vm) is not None}
         assert len(self.operation.scheduler.queue) <= len(waiting)
         assert self.operation.scheduler._aside.keys() <= waiting
+
+    def is_silent(self, node: str) -> bool:
+        return self.shore.api.peek(kinds.LEASE, node, "berth-system") is None
+
+    def is_gone(self, node: str) -> bool:
+        return self.is_silent(node) and self.shore.api.peek(kinds.NODE, node) is None
+
+    def check_standing(self, vm: VirtualMachine) -> None:
+        """A VM that is bound says where it stands: lost with its node, waiting for what it has not, or well."""
+        condition, aim = vm.status.condition("Scheduled"), self.operation._aims.of(vm)
+        assert condition is not None
+        assert condition.status == "True"
+        if self.is_silent(vm.status.node_name or ""):
+            assert condition.reason == "NodeLost"
+            assert aim is None
+        elif aim is None:
+            assert condition.reason == "Bound", condition.message
+        else:
+            assert condition.reason == aim.value, condition.message
+            assert self.run(self._reason(vm)) != "none: it fits", condition.message
 
     def check_waiting(self, vm: VirtualMachine) -> None:
         """It says why, it waits somewhere, and for something that it has not."""
@@ -274,10 +347,13 @@ class OperationMachine(RuleBasedStateMachine):
 
     async def _reason(self, vm: VirtualMachine) -> str:
         """Why the VM cannot be bound now."""
-        deciding = self.operation.scheduler._deciding
+        deciding, aim = self.operation.scheduler._deciding, self.operation._aims.of(vm)
         try:
-            await read_user_data(self.shore.api, vm)
+            if aim is None or needs_secret(vm, aim):
+                await read_user_data(self.shore.api, vm)
             wish = deciding.wish(vm)
+            if aim is not None and aim.stays:
+                return self._reason_to_stay(vm, wish.request.cpu)
             placement = place(self.operation._inventory.snapshot(), wish.request, wish.profile)
             if isinstance(placement, Rejection):
                 return UNSCHEDULABLE
@@ -285,6 +361,17 @@ class OperationMachine(RuleBasedStateMachine):
         except Unbindable as why:
             return why.reason
         return "none: it fits"
+
+    def _reason_to_stay(self, vm: VirtualMachine, cpu: int) -> str:
+        """Why a bound VM does not get its CPU: the other columns are never short here, and nodes may be cordoned."""
+        snapshot, held = self.operation._inventory.snapshot(), held_by(vm)
+        row = snapshot.index.get(vm.status.node_name or "")
+        assert held is not None
+        starts = self.operation._aims.of(vm) is Aim.START
+        if row is None or (starts and not snapshot.schedulable[row]):
+            return "its node takes none"
+        reserved = held.node in snapshot.reservations
+        return UNSCHEDULABLE if snapshot.free_cpu[row] + held.cpu < cpu or reserved else "none: it fits"
 
     def teardown(self) -> None:
         try:
@@ -301,7 +388,7 @@ class OperationMachine(RuleBasedStateMachine):
         self.run(self.shore.calm(10.0))
         for vm in self.claimed():
             self.run(self.release(vm))
-        self.run(self.shore.calm(10.0))
+        self.run(self.shore.calm(20.0))
         assert self.shore.machines() == []
         operation, scheduler = self.operation, self.operation.scheduler
         snapshot = operation.ledger._snapshot
@@ -316,6 +403,7 @@ class OperationMachine(RuleBasedStateMachine):
         left = (scheduler._since, scheduler._failures, scheduler._timers, scheduler._aside, scheduler.queue)
         assert [len(each) for each in left] == [0] * 5
         assert (operation._refusals._until, operation._refusals._noted) == ({}, {})
+        assert operation._pauses._refused == {}
         assert (operation._waiting._references, operation._waiting._by_reference) == ({}, {})
         assert (len(operation.ledger), snapshot.reservations) == (0, {})
 
