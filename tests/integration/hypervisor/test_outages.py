@@ -77,7 +77,7 @@ async def test_a_hung_libvirtd_is_given_up_at_the_deadline_and_taken_back(
 
 
 async def test_a_hung_guest_holds_up_nobody_else(connect: Callable[..., Any], node: Node, vm: Vm) -> None:
-    hypervisor = await connect(deadlines=Deadlines(change=0.5), concurrency=2)
+    hypervisor = await connect(deadlines=Deadlines(change=3), concurrency=2)
     hung, other = vm("hung"), vm("other")
     for request in (hung, other):
         await hypervisor.define(build(request))

@@ -65,7 +65,7 @@ async def test_an_agent_that_is_new_counts_the_guests_that_it_finds(
 
 
 async def test_a_guest_that_hangs_costs_one_look(connect: Callable[..., Any], node: Node, vm: Vm) -> None:
-    hypervisor = await connect(deadlines=Deadlines(query=0.5))
+    hypervisor = await connect(deadlines=Deadlines(query=3))
     hung, other = vm("hung"), vm("other")
     for request in (hung, other):
         await hypervisor.define(build(request))
