@@ -76,22 +76,24 @@ async def test_a_hung_libvirtd_is_given_up_at_the_deadline_and_taken_back(
         assert await hypervisor.domains() == ()
 
 
-async def test_a_hung_guest_holds_up_nobody_else(connect: Callable[..., Any], node: Node, vm: Vm) -> None:
-    hypervisor = await connect(deadlines=Deadlines(change=3), concurrency=2)
+async def test_a_hung_guest_holds_up_nobody_else(
+    hypervisor: LibvirtHypervisor, connect: Callable[..., Any], node: Node, vm: Vm
+) -> None:
     hung, other = vm("hung"), vm("other")
     for request in (hung, other):
         await hypervisor.define(build(request))
         await hypervisor.start(request.uid)
+    impatient = await connect(deadlines=Deadlines(change=0.5), concurrency=2)
     pid = node.guest_pid(hung.domain_name)
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(DeadlineExceeded, match="did not answer suspend_domain"):
-            await hypervisor.suspend(hung.uid)
+            await impatient.suspend(hung.uid)
         for _ in range(20):
             with pytest.raises(DeadlineExceeded, match="earlier call"):
-                await hypervisor.suspend(hung.uid)
-        await hypervisor.suspend(other.uid)
-        states = {domain.owner.uid: domain.power for domain in await hypervisor.domains()}
+                await impatient.suspend(hung.uid)
+        await impatient.suspend(other.uid)
+        states = {domain.owner.uid: domain.power for domain in await impatient.domains()}
         assert states == {hung.uid: DomainPower.RUNNING, other.uid: DomainPower.PAUSED}
     finally:
         os.kill(pid, signal.SIGCONT)
