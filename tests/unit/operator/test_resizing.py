@@ -251,3 +251,16 @@ async def test_an_agent_that_writes_at_the_same_moment_does_not_delay_what_is_to
         world.api.fail(Conflict(409, "Conflict", "changed"), verb="apply", kind=VIRTUAL_MACHINE)
         await world.settle(1)
         assert world.why("web")[0] == "ResizePending"
+
+
+@pytest.mark.looptime
+async def test_what_it_has_already_does_not_stand_in_its_own_way() -> None:
+    world = Lives()
+    world.add_node("node-1")
+    async with world.leading():
+        await world.launch("web", memory={"size": "2Gi"})
+        await world.set_field(HYPERVISOR, "node-1", "/spec", {"maxVirtualMachines": 1}, "")
+        await world.set_spec("web", memory={"size": "2600Mi"})
+        await world.settle()
+        assert world.why("web")[0] == "Bound"
+        assert world.claim("web").memory == "2918Mi"
