@@ -8,13 +8,20 @@ import pytest
 from tests.e2e.conftest import STALL_SECONDS, image, network
 from tests.e2e.faults.results import Results
 
+from berth_dev import startup
 from berth_dev.clusters import Cluster
 from berth_dev.states import Options
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Leader election and audits are quicker than by default, so that what waits for them does not wait long."""
+def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the nodes' CNI plugins that tests may put their own into."""
+    return tmp_path_factory.mktemp("plugins")
+
+
+@pytest.fixture(scope="session")
+def cluster(plugins: Path) -> Iterator[Cluster]:
+    """Leader election, audits and heartbeats are quicker than by default: what waits for them does not wait long."""
     made = Cluster.up(
         "faults",
         Options(
@@ -25,11 +32,16 @@ def cluster() -> Iterator[Cluster]:
                 "BERTH_OPERATOR_LEASE_RENEW_DEADLINE": "4",
                 "BERTH_OPERATOR_LEASE_RETRY": "1",
                 "BERTH_OPERATOR_AUDIT_INTERVAL": "15",
+                "BERTH_OPERATOR_HEARTBEAT_TIMEOUT": "12",
+                "BERTH_OPERATOR_NODE_LOSS_CONFIRM": "8",
             },
             agent_env={
                 "BERTH_AGENT_IMAGE_ALLOWED_CIDRS": "10.0.0.0/8",
                 "BERTH_AGENT_IMAGE_STALL": STALL_SECONDS,
                 "BERTH_AGENT_AUDIT_INTERVAL": "5",
+                "BERTH_AGENT_HEARTBEAT": "3",
+                "BERTH_AGENT_HEARTBEAT_VALID": "12",
+                "BERTH_AGENT_CNI_BIN_DIRS": f"{startup.build(print).cni}:{plugins}",
             },
         ),
         say=print,
