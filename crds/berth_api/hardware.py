@@ -23,8 +23,7 @@ class CPU(Model):
     sockets: Annotated[int, Field(ge=1, le=64), ServerDefault(1)] = 1
     threads: Annotated[int, Field(ge=1, le=8), ServerDefault(1)] = 1
     max_sockets: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Sockets up to which a running guest can be given more CPU.
-    Not honoured yet beyond the room in its domain: other sockets come in at the next start."""
+    """Sockets up to which a running guest can be given more CPU. Fewer come in at the next start."""
     model: (
         Annotated[
             str,
@@ -56,8 +55,7 @@ class Memory(Model):
     size: Quantity
     """What the guest boots with, for example 2Gi."""
     max_size: Quantity | None = None
-    """Size up to which a running guest can be given more memory.
-    Not honoured yet: another size comes in at the next start."""
+    """Size up to which a running guest can be given more memory, by virtio-mem, and give it back."""
 
     rules = (
         Cel(at_least("self.size", "quantity('16Mi')"), "memory size must be at least 16Mi"),

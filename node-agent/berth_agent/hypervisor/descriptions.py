@@ -27,8 +27,6 @@ class LiveFacts:
 
     power: DomainPower
     power_reason: str
-    persistent: bool = True
-    autostart: bool = False
 
 
 def owner_in(root: Element) -> Owner | None:
@@ -74,8 +72,6 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         guest_agent_connected=_agent_connected(root),
         started_at=_started_at(root) if facts.power.is_active else None,
         boot_id=_attribute(root, f"metadata/{RUN_TAG}", "boot") if facts.power.is_active else "",
-        autostart=facts.autostart,
-        persistent=facts.persistent,
     )
 
 

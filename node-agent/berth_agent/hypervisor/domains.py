@@ -56,9 +56,9 @@ def list_domains(connection: Any) -> tuple[DomainState, ...]:
 
 
 def get_domain(connection: Any, search: Search) -> DomainState | None:
-    """The VM's domain."""
-    domain = find(connection, search)
-    return None if domain is None else _read(connection, domain)
+    """The VM's domain; whose one is, its whole description says as well, so it is not asked for apart."""
+    states = (_read(connection, candidate) for candidate in _candidates(connection, search))
+    return next((state for state in states if state is not None and state.owner.uid == search.uid), None)
 
 
 def find(connection: Any, search: Search) -> Any | None:
@@ -82,12 +82,12 @@ def must_find(connection: Any, search: Search) -> Any:
     return domain
 
 
-def define_domain(connection: Any, xml: str) -> DomainState:
-    """Define a domain of ours, and nothing else."""
-    owner, uuid, name = _claimed(xml)
+def define_domain(connection: Any, xml: str, *, validate: bool = False) -> DomainState:
+    """Define a domain of ours, and nothing else; with `validate`, only one that libvirt's schema knows all of."""
+    owner, uuid, name = claimed(xml)
     _make_way(connection, owner, uuid, name)
     try:
-        domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        domain = connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE if validate else 0)
     except libvirt.libvirtError as error:
         if is_broken(connection):
             raise
@@ -218,11 +218,11 @@ def _read_all(domain: Any) -> DomainState | None:
     if owner is None:
         return None
     power, reason = power_of(*domain.state())
-    facts = LiveFacts(power, reason, bool(domain.isPersistent()), bool(domain.autostart()))
+    facts = LiveFacts(power, reason)
     return describe(root, owner, facts)
 
 
-def _claimed(xml: str) -> tuple[Owner, str, str]:
+def claimed(xml: str) -> tuple[Owner, str, str]:
     """Whose the XML says that it is, its UUID and its name.
 
     Raises:

@@ -18,7 +18,7 @@ from berth_agent.domain.requests import Accelerator
 from berth_agent.hypervisor import capabilities, domains, guest_agent, resources, statistics, storage_pools
 from berth_agent.hypervisor.connection import LibvirtConnection
 from berth_agent.hypervisor.domains import Search
-from berth_agent.hypervisor.errors import HypervisorError
+from berth_agent.hypervisor.errors import DomainExists, HypervisorError
 from berth_agent.hypervisor.events import RawEvent, register_all
 from berth_agent.hypervisor.latencies import Observe, ignore_call
 from berth_agent.hypervisor.ports import ShutdownMode
@@ -58,6 +58,7 @@ class LibvirtHypervisor:
         self._accelerator: Accelerator = accelerator
         settings = settings or LibvirtSettings()
         self._deadlines = settings.deadlines
+        self._validate = settings.validate
         self._subscriptions = Subscriptions()
         self._raw: asyncio.Queue[RawEvent | ConnectionEvent] = asyncio.Queue()
         self._owners: dict[str, DomainOwner] = {}
@@ -123,9 +124,20 @@ class LibvirtHypervisor:
 
     async def define(self, xml: str) -> DomainState:
         """Define a domain that carries our metadata."""
-        state = await self._connection.call(partial(domains.define_domain, xml=xml), self._deadlines.change)
-        self._owners[state.uuid] = state.owner
-        return state
+        owner, uuid, _ = domains.claimed(xml)
+        before = self._owners.get(uuid)
+        self._owners[uuid] = DomainOwner(
+            owner.namespace, owner.name, owner.uid
+        )  # its events may come before the answer
+        define = partial(domains.define_domain, xml=xml, validate=self._validate)
+        try:
+            return await self._connection.call(define, self._deadlines.change)
+        except DomainExists:
+            if before is None:
+                self._owners.pop(uuid, None)
+            else:
+                self._owners[uuid] = before
+            raise
 
     async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Start the guest."""

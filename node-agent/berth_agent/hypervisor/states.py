@@ -89,8 +89,6 @@ class DomainState:
     """When the running guest was started here; not known of one that somebody else started."""
     boot_id: str = ""
     """The node's boot ID when the running guest was started; empty: not known."""
-    autostart: bool = False
-    persistent: bool = True
 
     @property
     def failed(self) -> bool:

@@ -50,7 +50,7 @@ async def connect(node: Node) -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def connect(**settings: Any) -> LibvirtHypervisor:
-            opened = LibvirtHypervisor("tcg", LibvirtSettings(uri=node.uri, **settings))
+            opened = LibvirtHypervisor("tcg", LibvirtSettings(uri=node.uri, **{"validate": True, **settings}))
             await stack.enter_async_context(opened)
             async with asyncio.timeout(20):
                 await opened.wait_connected()

@@ -23,9 +23,12 @@ class Hardware:
 
 
 def can_plug_cpus(wanted: Hardware, observed: Observed) -> bool:
-    """Whether the running guest can be given the CPUs that the spec asks for."""
-    changes = bool(observed.vcpus) and wanted.cpus != observed.vcpus
-    return changes and wanted.cpus <= observed.max_vcpus and not _differs("cpu", wanted, observed)
+    """Whether the running guest can be given the CPUs that the spec asks for.
+
+    None are taken away: a guest may refuse, and under TCG libvirt never hears that it has let go.
+    """
+    more = bool(observed.vcpus) and wanted.cpus > observed.vcpus
+    return more and wanted.cpus <= observed.max_vcpus and not _differs("cpu", wanted, observed)
 
 
 def can_plug_memory(wanted: Hardware, observed: Observed) -> bool:
