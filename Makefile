@@ -18,7 +18,11 @@ WORKERS ?= 3
 BIN := .venv/bin
 DEV := $(BIN)/python -m berth_dev
 
-.PHONY: help bootstrap up down status images demo hollow generate verify lint test test-unit bench
+# The long run of the fault suite: SEEDS storms of COUNT faults each, from seed FAULTS_SEED on.
+SEEDS ?= 10
+COUNT ?= 20
+
+.PHONY: help bootstrap up down status images demo hollow generate verify lint test test-unit test-long bench
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -65,6 +69,10 @@ test: lint verify ## Every test; a test that is skipped is a test that fails
 
 test-unit: bootstrap ## The tests that need nothing but Python
 	$(BIN)/pytest tests/unit
+
+test-long: bootstrap ## At least 200 faults on real parts; writes tests/e2e/faults/RESULT.md (SEEDS, COUNT, FAULTS_SEED)
+	FAULTS_SEEDS=$(SEEDS) FAULTS_COUNT=$(COUNT) FAULTS_RESULT=tests/e2e/faults/RESULT.md \
+	  $(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips -s tests/e2e/faults/test_storms.py
 
 bench: bootstrap ## Run one benchmark (BENCH), its peers in the same run
 	@$(BIN)/python -m benchmarks.$(BENCH)

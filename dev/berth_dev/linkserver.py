@@ -82,7 +82,18 @@ def is_listening(control: IPv4Address) -> bool:
     return True
 
 
-async def _obey(link: Link, target: int, verb: str, value: float) -> None:
+async def obey(link: Link, target: int, verb: str, value: float) -> None:
+    """Do to a link what a command says.
+
+    Args:
+        link: The link.
+        target: The port that it leads to when it is whole.
+        verb: A method of `LinkHandle`.
+        value: Its argument, if it has one.
+
+    Raises:
+        DevError: There is no such verb.
+    """
     match verb:
         case "heal":
             link.delay(0)
@@ -114,7 +125,7 @@ async def _answer(
             return
         try:
             command = json.loads(line)
-            await _obey(links[command["link"]], target, command["verb"], float(command["value"]))
+            await obey(links[command["link"]], target, command["verb"], float(command["value"]))
             writer.write(b"ok\n")
         except (ValueError, KeyError, TypeError, DevError) as error:
             writer.write(f"{type(error).__name__}: {error}\n".encode())
