@@ -49,7 +49,8 @@ class FencedApi(GatedApi):
     async def _land(self, kind: Kind, name: str, namespace: str, body: dict[str, Any], **options: Any) -> Any:
         await asyncio.sleep(self.latency)
         claim = body.get("status", {}).get("claim")
-        if options["field_manager"] == OPERATOR and claim and claim["epoch"] < self.epoch:
+        stored = self._objects.get((kind.plural, namespace, name), {}).get("status", {}).get("claim")
+        if options["field_manager"] == OPERATOR and claim and claim != stored and claim["epoch"] < self.epoch:
             raise Forbidden(403, "Forbidden", f"epoch {claim['epoch']} is over")
         return await FakeApi.apply(self, kind, name, namespace, body, **options)
 
