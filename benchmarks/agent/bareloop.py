@@ -1,9 +1,9 @@
 """The peer: the same guests made by a loop over libvirt and the node's tools, in one process on the node.
 
 Nothing of a claim, an API server, a record on disk, a sync or a check is here: what is left is what has to be done for
-such a guest whoever does it. For each guest: `qemu-img create` on the cached image; a network namespace; the CNI plugin's
-ADD; tap, veth pair and redirects; the DHCP server; the seed; define and start. The way back likewise. As many guests at
-once as an agent works on, each thread with a libvirt connection of its own.
+such a guest whoever does it. For each guest: `qemu-img create` on the cached image; a network namespace; the CNI
+plugin's ADD; tap, veth pair and redirects; the DHCP server; the seed; define and start. The way back likewise. As many
+guests at once as an agent works on, each thread with a libvirt connection of its own.
 
 Reads one request a line from its standard input, and answers each with one line: a JSON object.
 """

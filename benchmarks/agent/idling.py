@@ -73,8 +73,7 @@ async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
         seen = []
         for group in (guests[:few], guests[few:]):
             await bench.fleet.start(group)
-            bench.say(f"{group[-1].name} runs; letting them boot for {bench.options.settle:g} s")
-            await asyncio.sleep(bench.options.settle)
+            await bench.settle()
             running = few if group[0] is guests[0] else many
             seen.append(await watch(bench, log, agent.pid, running))
         await bench.fleet.remove(guests)
@@ -85,15 +84,19 @@ async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
 async def watch(bench: Bench, log: Path, agent: int, vms: int) -> Idleness:
     """Look before and after."""
     run_id = bench.cluster.run.run_id
-    size, before = log.stat().st_size, cpu_by_program(run_id)
+    size, before = await asyncio.to_thread(log.stat), cpu_by_program(run_id)
     begun, cpu = time.monotonic(), cpu_seconds(agent)
     await asyncio.sleep(bench.options.seconds)
     seconds, used = time.monotonic() - begun, cpu_seconds(agent) - cpu
-    with log.open(encoding="utf-8") as lines:
-        lines.seek(size)
-        mine = writes(lines).get(berthparts.AGENT_USER, Counter())
+    mine = await asyncio.to_thread(_writes_since, log, size.st_size)
     programs = differences(before, cpu_by_program(run_id))
     return Idleness(vms, seconds, used, mine, memory_by_program(run_id), programs)
+
+
+def _writes_since(log: Path, offset: int) -> Counter[str]:
+    with log.open(encoding="utf-8") as lines:
+        lines.seek(offset)
+        return writes(lines).get(berthparts.AGENT_USER, Counter())
 
 
 def slopes(few: Idleness, many: Idleness) -> dict[str, float]:

@@ -11,6 +11,7 @@ from benchmarks.agent.bareloop import Template
 from benchmarks.agent.fleets import Fleet
 from benchmarks.agent.options import Options
 from benchmarks.agent.peers import template_of
+from benchmarks.agent.processes import QEMU, until_calm
 from berth_api.client import ApiClient
 from berth_dev import berthparts
 from berth_dev.clusters import Cluster
@@ -45,6 +46,11 @@ class Bench:
     template: Template
     options: Options
     say: Say
+
+    async def settle(self) -> None:
+        """Let guests boot: while they do they take all processors, and everything else's time with them."""
+        waited = await until_calm(self.cluster.run.run_id, QEMU, patience=self.options.settle)
+        self.say(f"guests were given {waited:.0f} s to boot")
 
     def guests(self, prefix: str, count: int, *, first: int = 0) -> list[machines.Guest]:
         """Guests of this cluster's network."""

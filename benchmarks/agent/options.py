@@ -23,7 +23,7 @@ class Options:
         workers: VMs that an agent works on at the same time, and that the bare loop does.
         profile: Where (c) writes its reports; a profiled agent's times are not results.
         interval: Seconds between two samples (c).
-        settle: Seconds that guests get to boot before they are deleted (a, c) or watched being idle (b).
+        settle: Seconds that guests get at most to boot before they are deleted (a, c) or watched being idle (b).
     """
 
     parts: tuple[str, ...] = ("a", "b")
@@ -34,7 +34,7 @@ class Options:
     workers: int = 16
     profile: Path = Path("agent-profile")
     interval: float = 0.005
-    settle: float = 90.0
+    settle: float = 240.0
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -48,7 +48,7 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--workers", type=_count, metavar="N", help="VMs worked on at the same time, by both (16)")
     parser.add_argument("--profile", type=Path, metavar="FOLDER", help="(c) where reports go (agent-profile)")
     parser.add_argument("--interval", type=_positive, metavar="S", help="(c) seconds between samples (0.005)")
-    parser.add_argument("--settle", type=_positive, metavar="S", help="seconds that guests get to boot (90)")
+    parser.add_argument("--settle", type=_positive, metavar="S", help="seconds that guests get at most to boot (240)")
     given = vars(parser.parse_args(arguments))
     chosen = {name: value for name, value in given.items() if value is not None}
     if "part" in chosen:

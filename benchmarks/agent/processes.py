@@ -1,5 +1,7 @@
 """What processes take of the machine, read off /proc."""
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +10,12 @@ from pathlib import Path
 from benchmarks.scheduling.processes import cpu_of
 from berth_dev import runs
 
+_LOOK = 5.0
+"""Seconds over which processor time is taken."""
+_CALM = 0.4
+"""Cores: thirty guests that have booted use a tenth of one, thirty that boot all there are."""
+QEMU = "qemu-system-x86"
+"""As /proc shows it: fifteen characters."""
 _TICKS_FIELDS = (11, 12, 13, 14)
 
 
@@ -51,6 +59,23 @@ def cpu_by_program(run_id: str) -> Counter[str]:
             continue
         found[_comm(stat)] += cpu_with_children(stat)  # type: ignore[assignment]  # a Counter of seconds
     return found
+
+
+async def until_calm(run_id: str, program: str, *, patience: float) -> float:
+    """Return when the processes of a program use little of the machine; seconds that it took.
+
+    Args:
+        run_id: The cluster's run.
+        program: Its name, as /proc/PID/stat has it.
+        patience: Seconds after which to return all the same.
+    """
+    begun = time.monotonic()
+    while (waited := time.monotonic() - begun) < patience:
+        before = cpu_by_program(run_id)[program]
+        await asyncio.sleep(min(_LOOK, patience))
+        if (cpu_by_program(run_id)[program] - before) / _LOOK < _CALM:
+            break
+    return waited
 
 
 def differences(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """(c) Where an agent's time goes while many VMs start, and while they are deleted. Prints; nothing is a result."""
 
-import asyncio
 import re
 import shutil
 import sys
@@ -34,7 +33,7 @@ async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
         with _sampling(bench, folder, "start"):
             seconds = await bench.fleet.start(guests)
         print(f"start: {seconds:.2f} s under the profile")
-        await asyncio.sleep(bench.options.settle)
+        await bench.settle()
         with _sampling(bench, folder, "delete"):
             seconds = await bench.fleet.remove(guests)
         print(f"delete: {seconds:.2f} s under the profile")
