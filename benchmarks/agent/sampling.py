@@ -95,8 +95,9 @@ class Calls:
             finally:
                 self.add(f"request {method} {_target(str(url))}", time.perf_counter() - begun)
 
-        subprocess.Popen.__init__ = counted_start  # type: ignore[method-assign]  # only here, in a profile
-        ClientSession._request = counted_request  # type: ignore[method-assign]  # noqa: SLF001 - same
+        popen: Any = subprocess.Popen
+        session_class: Any = ClientSession
+        popen.__init__, session_class._request = counted_start, counted_request  # noqa: SLF001 - as above
 
 
 class Samples:
