@@ -2,7 +2,7 @@
 
 from berth_agent.cluster_view import ReferenceMissing
 from berth_agent.domain.hardware import parts_of
-from berth_agent.reconcile.plan.covering import uncovered
+from berth_agent.reconcile.plan.covering import uncovered_amounts
 from berth_agent.reconcile.plan.differences import Hardware
 from berth_agent.reconcile.plan.hardware import machine_type
 from berth_agent.reconcile.rounds import Tools
@@ -21,6 +21,6 @@ def hardware_of(tools: Tools, vm: VirtualMachine) -> Hardware | None:
         return None
     host = tools.facts.capabilities
     size = to_bytes(memory.size)
-    lacking = uncovered(vm, claim, cpus=cpu.count, memory=size, accelerator=host.accelerator)
+    lacking = uncovered_amounts(vm, claim, cpus=cpu.count, memory=size, accelerator=host.accelerator)
     machine = machine_type(vm, host.default_machine_type)
-    return Hardware(cpu.count, size, parts_of(vm.spec, cpu, memory, machine), lacking is None, lacking or "")
+    return Hardware(cpu.count, size, parts_of(vm.spec, cpu, memory, machine), lacking is None)

@@ -173,6 +173,23 @@ async def test_a_restart_that_the_claim_does_not_cover_waits_for_a_larger_one(no
     assert "RestartRequired" not in {c["type"] for c in node.status["conditions"]}
 
 
+async def test_a_restart_with_another_nic_gives_the_claim_back_for_one_that_fits(node: AgentWorld) -> None:
+    """The operator claims NICs anew only once no guest uses them."""
+    await node.reconcile()
+    node.now += timedelta(minutes=1)
+    nic = {"name": "lan", "networkName": "default", "macAddress": "52:54:00:00:00:99"}
+    await halt(node, "Always", restartedAt="2026-01-01T00:00:30Z", networks=[nic])
+    await node.settle(rounds=3)
+    assert (node.status["phase"], node.status["stoppedClaim"]) == ("Stopped", "claim-1")
+    assert node.status["endReason"] == "Stopped"
+    assert "lan" in condition(node, "Ready")["message"]
+    claimed = {"name": "lan", "networkName": "default", "macAddress": "52:54:00:00:00:99", "ipAddresses": []}
+    await claim_anew(node, "claim-2", interfaces=[claimed])
+    await node.settle(rounds=2)
+    assert node.status["phase"] == "Running"
+    assert node.hypervisor.methods().count("start") == 2
+
+
 async def test_a_guest_whose_agent_answers_is_asked_by_it(node: AgentWorld) -> None:
     await node.reconcile()
     node.hypervisor.guests[node.uid] = ()

@@ -76,4 +76,4 @@ def test_what_is_beyond_the_claim_is_named_with_what_to_do(spec: dict[str, Any],
     found = verdict(**spec)
     assert found is not None
     assert says in found
-    assert "set it back, or make the VM anew" in found
+    assert "else set it back" in found

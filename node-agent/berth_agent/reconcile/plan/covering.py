@@ -2,7 +2,7 @@
 
 The claim was made for the spec as it was when the VM was bound. A user may edit the spec afterwards; what the guest
 gets at its next start is checked against the claim, or an edit would be a way around capacity, address allocation and
-the namespaces that a network allows.
+the namespaces that a network allows. Where the claim does not cover the spec the operator makes another one.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ from berth_api.overhead import memory_overhead
 from berth_api.quantities import from_bytes, to_bytes, to_millis
 from berth_api.virtualmachines import Claim, ClaimedInterface, NetworkInterface, VirtualMachine
 
-_ADVICE = "set it back, or make the VM anew: a bound VM cannot claim more yet"
+_ADVICE = "the condition Scheduled says whether the node has room for more; else set it back"
 
 
 def uncovered(vm: VirtualMachine, claim: Claim, *, cpus: int, memory: int, accelerator: str) -> str | None:
@@ -25,15 +25,26 @@ def uncovered(vm: VirtualMachine, claim: Claim, *, cpus: int, memory: int, accel
         memory: bytes of the guest, without overhead.
         accelerator: `kvm` or `tcg`, which decides the overhead.
     """
+    lacking = uncovered_amounts(vm, claim, cpus=cpus, memory=memory, accelerator=accelerator)
+    if lacking is not None:
+        return lacking
+    seed = vm.spec.cloud_init
+    if seed is not None and seed.user_data_secret_ref is not None and claim.sealed_user_data is None:
+        return f"cloudInit.userDataSecretRef was added after the VM was bound: {_ADVICE}"
+    return _uncovered_interface(vm, claim)
+
+
+def uncovered_amounts(vm: VirtualMachine, claim: Claim, *, cpus: int, memory: int, accelerator: str) -> str | None:
+    """What of the spec's CPU, memory and storage is beyond the claim, or None: arguments as for `uncovered`.
+
+    The operator claims more of these while the guest still runs. NICs it claims anew only once no guest uses them.
+    """
     needed = memory + memory_overhead(cpus, memory, accelerator)
     if cpus * 1000 > to_millis(claim.cpu):
         return f"the spec asks for {cpus} CPUs, but {claim.cpu} are claimed: {_ADVICE}"
     if needed > to_bytes(claim.memory):
         return f"the spec needs {from_bytes(needed)} of memory, but {claim.memory} are claimed: {_ADVICE}"
-    seed = vm.spec.cloud_init
-    if seed is not None and seed.user_data_secret_ref is not None and claim.sealed_user_data is None:
-        return f"cloudInit.userDataSecretRef was added after the VM was bound: {_ADVICE}"
-    return _uncovered_storage(vm, claim) or _uncovered_interface(vm, claim)
+    return _uncovered_storage(vm, claim)
 
 
 def _uncovered_storage(vm: VirtualMachine, claim: Claim) -> str | None:

@@ -17,9 +17,7 @@ class Hardware:
     parts: Mapping[str, str] = field(default_factory=dict)
     """A hash per aspect: see `berth_agent.domain.hardware.parts_of`."""
     covered: bool = True
-    """The claim covers it."""
-    lacking: str = ""
-    """What the claim does not cover."""
+    """The claim covers its CPU, memory and storage."""
 
 
 def can_plug_cpus(wanted: Hardware, observed: Observed) -> bool:
