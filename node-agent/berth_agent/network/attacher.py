@@ -8,6 +8,7 @@ somebody deletes a link or a namespace (what is not whole is made anew around th
 from __future__ import annotations
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
@@ -57,7 +58,8 @@ class Attacher:
         )
         self._runtime = ChainRuntime(self._plugins, self._sandboxes)
         self._observer = Observer(self._cache, self._sandboxes, self._dhcp)
-        self._writing = asyncio.Lock()
+        self._deciding = asyncio.Lock()
+        self._begun: dict[str, CacheEntry] = {}
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def attach(self, request: AttachmentRequest) -> Attachment:
@@ -75,9 +77,9 @@ class Attacher:
                 return await self._with_dhcp(entry)
             require_capabilities(request.chain, supplied(request))
             self.check_chain(request.chain)
-            await asyncio.to_thread(self._refuse_conflicts, request)
             if entry is None:
                 return await self._make(request, supplied(request))
+            await asyncio.to_thread(self._refuse_conflicts, request)
             log.info("making attachment anew", vm=request.vm_name, namespace=request.namespace, why=self._why(entry))
             kept_tap = entry.tap if _can_keep_tap(entry, request) else None
             await uninterrupted(self._take_down(entry, keep_tap=kept_tap is not None))
@@ -146,8 +148,8 @@ class Attacher:
     def _why(self, entry: CacheEntry) -> str:
         return self._observer.broken_path(entry) or "the request has changed"
 
-    def _refuse_conflicts(self, request: AttachmentRequest) -> None:
-        refuse_conflicts(request, self._cache.entries())
+    def _refuse_conflicts(self, request: AttachmentRequest, begun: tuple[CacheEntry, ...] = ()) -> None:
+        refuse_conflicts(request, itertools.chain(begun, self._cache.entries()))
 
     async def _with_dhcp(self, entry: CacheEntry) -> Attachment:
         assert entry.attachment is not None  # noqa: S101 - complete entries have one
@@ -171,14 +173,23 @@ class Attacher:
             capability_args=capability_args,
             kept_tap=kept_tap,
         )
-        async with self._writing:
-            await asyncio.to_thread(self._refuse_conflicts, request)
-            await asyncio.to_thread(self._cache.write, entry)
+        await self._begin(entry)
         try:
             return await self._build(entry)
         except BaseException:
             await uninterrupted(self._give_up(entry))
             raise
+
+    async def _begin(self, entry: CacheEntry) -> None:
+        """Write the first record, unless another holds the address: one that is being written counts as written."""
+        key = entry.names.key
+        async with self._deciding:
+            await asyncio.to_thread(self._refuse_conflicts, entry.request, tuple(self._begun.values()))
+            self._begun[key] = entry
+        try:
+            await asyncio.to_thread(self._cache.write, entry)
+        finally:
+            del self._begun[key]
 
     async def _build(self, entry: CacheEntry) -> Attachment:
         request = entry.request
