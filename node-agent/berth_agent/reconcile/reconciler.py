@@ -92,6 +92,15 @@ class _Stop:
     asked_at: datetime | None = None
 
 
+async def _let_end(work: Round) -> None:
+    """Two reports must not cross: one that a step has begun is over before the round writes another, or ends."""
+    if work.answering is not None:
+        answering, work.answering = work.answering, None
+        await asyncio.wait([answering])
+        if not answering.cancelled() and answering.exception() is not None:
+            log.info("an answer was not written", **work.owner.fields, error=str(answering.exception()))
+
+
 def _no(work: Round, refused: ClaimRefused) -> Answers:
     """How a claim is refused: a VM that has nothing here goes elsewhere, one with disks here stays, off."""
     if work.observed.nothing:
@@ -243,10 +252,12 @@ class Reconciler:
                 failure = await self._take(work, step, running)
                 if failure is not None:
                     return failure
+            await work.answered()
         except ClaimRefused as refused:
             work.answers = _no(work, refused)
         finally:
             del self._running[work.owner.uid]
+            await _let_end(work)
         return None
 
     async def _take(self, work: Round, step: Step, running: _Running) -> Failure | None:

@@ -1,6 +1,7 @@
 """A round's working set: whose VM it is, what is there to work with, and what has been made so far."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -117,7 +118,7 @@ class Tools:
     """The node's boot ID: another after each reboot."""
 
 
-Report = Callable[["Round"], Awaitable[None]]
+Report = Callable[["Round"], Coroutine[Any, Any, None]]
 
 
 def _admitted(vm: VirtualMachine, desired: Desired) -> str | None:
@@ -140,6 +141,8 @@ class Round:
     object: VirtualMachine | None
     answers: Answers = field(default_factory=Answers)
     attachments: dict[str, Attachment] = field(default_factory=dict)
+    answering: "asyncio.Task[None] | None" = None
+    """A report under way that later steps need not wait for."""
 
     @classmethod
     def of_vm(cls, vm: VirtualMachine, desired: Desired, observed: Observed, tools: Tools, report: Report) -> "Round":
@@ -174,10 +177,25 @@ class Round:
         if known is not None and fingerprint(known) == fingerprint(fresh):
             self.tools.view.put(VIRTUAL_MACHINE, body)
 
+    def report_beside(self) -> None:
+        """Report while the next steps are taken; whoever must not go before it calls `answered`."""
+        self.answering = asyncio.create_task(self.report(self), name=f"answer about {self.owner.uid}")
+
+    async def answered(self) -> None:
+        """Wait for the report under way, if there is one.
+
+        Raises:
+            ApiError: it was not written.
+        """
+        if self.answering is not None:
+            await asyncio.shield(self.answering)
+            self.answering = None
+
     async def say(self, preparing: str) -> None:
         """Report what is under way, before something that may take long. A failure stays until it is overcome."""
         known = self.vm.status.condition("DisksReady")
         if known is not None and known.status == "False" and known.reason != PREPARING:
             return
         self.answers = replace(self.answers, preparing=preparing)
+        await self.answered()
         await self.report(self)

@@ -13,7 +13,11 @@ from berth_api.virtualmachines import Claim
 
 
 async def admit(_step: AdmitClaim, work: Round) -> None:
-    """Check the claim against what the node really has, and answer on the object before anything is created."""
+    """Check the claim against what the node really has, before anything is created, and answer on the object.
+
+    The answer is written while disks and NICs are made: an API server takes its time when thirty VMs come at once. No
+    domain is defined before it is there, and what was made for a VM that has gone meanwhile goes with it.
+    """
     claim = work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
@@ -25,7 +29,7 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     refusal = await _ask(work, claim)
     if refusal is None:
         work.answers = replace(work.answers, admitted=claim.id)
-        await work.report(work)
+        work.report_beside()
     elif work.observed.power.is_active:  # it runs on with what it has, and the node is asked again
         work.answers = replace(work.answers, refusal=f"{refusal.reason}: {refusal.message}")
     else:

@@ -10,6 +10,7 @@ from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterfac
 from berth_agent.hypervisor.errors import GuestAgentUnavailable
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
+from berth_agent.reconcile.plan.desired import Goal
 from berth_agent.reconcile.plan.hardware import machine_type
 from berth_agent.reconcile.plan.steps import (
     DefineDomain,
@@ -33,7 +34,9 @@ log = structlog.get_logger()
 
 async def define(_step: DefineDomain, work: Round) -> None:
     """Define the domain; one that is there is redefined and stays as it runs."""
-    await work.tools.hypervisor.define(build(await request_of(work)))
+    xml = build(await request_of(work))
+    await work.answered()
+    await work.tools.hypervisor.define(xml)
 
 
 async def start(step: StartDomain, work: Round) -> None:
@@ -99,8 +102,11 @@ async def shut_down(step: ShutdownDomain, work: Round) -> None:
 
 
 async def destroy(_step: DestroyDomain, work: Round) -> None:
-    """Pull the plug."""
-    if work.object is not None:
+    """Pull the plug.
+
+    Why a guest that fails its probe goes down is reported before: nobody could tell it afterwards.
+    """
+    if work.observed.live is False and work.desired.goal is Goal.RESTART:
         await work.report(work)
     await work.tools.hypervisor.destroy(work.owner.uid)
 
