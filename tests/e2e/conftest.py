@@ -169,11 +169,11 @@ def address_of(vm: dict[str, Any]) -> str:
     return address
 
 
-def http_answer(address: str, *, seconds: float = 90.0) -> dict[str, str]:
+def http_answer(address: str, *, seconds: float = 90.0, timeout: float = 1.0) -> dict[str, str]:
     """What the tiny guest's web server says of itself, as soon as it answers."""
     deadline = time.monotonic() + seconds
     while True:
-        connection = http.client.HTTPConnection(address, timeout=1)
+        connection = http.client.HTTPConnection(address, timeout=timeout)
         try:
             connection.request("GET", "/")
             lines = connection.getresponse().read(65536).decode(errors="replace").splitlines()

@@ -11,8 +11,9 @@ from tests.e2e.faults.models import Machine, Model
 from tests.e2e.faults.watchers import GuestWatcher
 
 _OFF = ("Stopped", "Failed")
-_ANSWER_SECONDS = 90.0
+_ANSWER_SECONDS = 180.0
 """For a tiny guest to boot and answer, beside five others, on a busy machine."""
+_REQUEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Agreement:
     def _hear(self, vm: Mapping[str, Any]) -> list[str]:
         name = vm["metadata"]["name"]
         try:
-            said = http_answer(address_of(dict(vm)), seconds=_ANSWER_SECONDS)
+            said = http_answer(address_of(dict(vm)), seconds=_ANSWER_SECONDS, timeout=_REQUEST_SECONDS)
         except OSError as error:
             return [f"{name} does not answer at {address_of(dict(vm))}: {error}"]
         starts = self.watcher.starts(f"{self.world.namespace}_{name}")

@@ -45,4 +45,5 @@ def test_after_a_storm_spec_and_world_agree(world: World, results: Results, seed
             kept = Path(tempfile.mkdtemp(prefix=f"berth-faults-{seed}-"))
             shutil.copytree(world.cluster.run.state / "logs", kept, dirs_exist_ok=True)
             storm.timeline.add(f"the logs are kept in {kept}")
+            (kept / "storm.txt").write_text("\n".join([*problems, replay, str(storm.timeline)]), encoding="utf-8")
     assert not problems, "\n".join([*problems, f"replay: {replay}", "", str(storm.timeline)])
