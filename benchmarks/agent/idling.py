@@ -26,6 +26,8 @@ AGENT = "berth-agent"
 PARTS = (AGENT, "libvirtd", "virtlogd", "dnsmasq")
 """What holds memory for a VM beside its QEMU, by program."""
 LEASE = "update leases"
+ASKED_AGAIN = 120.0
+"""Seconds after the boot in which the agent asks guests once more who they are, and writes down what it is told."""
 CPU_LIMIT = 2.0
 MEMORY_LIMIT = 150.0
 SLOPE_LIMIT = 1.0
@@ -74,6 +76,7 @@ async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
         for group in (guests[:few], guests[few:]):
             await bench.fleet.start(group)
             await bench.settle()
+            await asyncio.sleep(ASKED_AGAIN)
             running = few if group[0] is guests[0] else many
             seen.append(await watch(bench, log, agent.pid, running))
         await bench.fleet.remove(guests)
