@@ -19,7 +19,8 @@ from berth_dev.processes import poll_until
 
 SETTLE = 120.0
 """Seconds for all to become as it must be: the longest is a crashed guest's backoff, and then a report's."""
-_ACTION_SECONDS = 60.0
+_ACTION_SECONDS = 180.0
+"""Seconds for the API server to take what a user wants: on a busy machine it comes back late."""
 _CALM = 3.0
 """Seconds that all must stay as it is."""
 _GRACE = 3
