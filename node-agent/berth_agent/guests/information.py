@@ -18,6 +18,11 @@ from berth_agent.hypervisor.states import GuestInfo
 log = structlog.get_logger()
 
 
+_STILL_BOOTING = 3
+"""Answers without any address that a guest may give before they count: its agent is up before its network is, and news
+is told once a minute at most."""
+
+
 class Informants(Protocol):
     """The part of the hypervisor's port that asks guests' agents."""
 
@@ -140,7 +145,9 @@ class Guests:
             guest.wanted.clear()
             info = await self._ask(uid)
             guest.not_before = loop.time() + times.least
-            if info is None:
+            if info is not None and not info.interfaces and not answered and failures < _STILL_BOOTING:
+                pause, failures = times.least, failures + 1
+            elif info is None:
                 pause = min(times.retry_first * 2**failures, times.regular)
                 failures = min(failures + 1, 10)
             else:

@@ -13,6 +13,8 @@ from berth_api import virtualmachines as api
 MAX_HOSTNAME = 253
 MAX_INTERFACES = 16
 MAX_ADDRESSES = 16
+_NO_NAME = "(none)"
+"""What Linux says that a host is called before it was given a name."""
 _MAX_TEXT = 128
 _MAX_NAME = 32
 """Linux takes 15, Windows has names such as `Ethernet 2`."""
@@ -27,7 +29,7 @@ def settle(info: GuestInfo) -> GuestInfo:
     """
     interfaces = {found.name: found for found in map(_interface, info.interfaces) if found.name and found.ip_addresses}
     return GuestInfo(
-        hostname=_text(info.hostname, MAX_HOSTNAME),
+        hostname=_text(info.hostname, MAX_HOSTNAME).removeprefix(_NO_NAME),
         os_id=_text(info.os_id),
         os_name=_text(info.os_name),
         os_version=_text(info.os_version),

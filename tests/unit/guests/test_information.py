@@ -10,9 +10,10 @@ from tests.unit.guests.fakes import Clock
 
 from berth_agent.guests.information import Guests
 from berth_agent.hypervisor.errors import GuestAgentUnavailable
-from berth_agent.hypervisor.states import GuestInfo
+from berth_agent.hypervisor.states import GuestInfo, GuestInterface
 
 pytestmark = pytest.mark.looptime
+NICS = (GuestInterface("eth0", "52:54:00:00:00:01", ("10.1.1.5/24",)),)
 
 
 class World:
@@ -28,6 +29,8 @@ class World:
         self.clock = Clock()
         self.says: str | None = "web"
         self.takes = 0.0
+        self.nics_after = 0
+        """Answers without an address that a guest gives first."""
         self.asked: defaultdict[str, list[float]] = defaultdict(list)
         self.changed: list[tuple[float, str]] = []
         self.at_once = 0
@@ -44,7 +47,10 @@ class World:
             self._under_way -= 1
         if self.says is None:
             raise GuestAgentUnavailable("no agent answers")
-        return GuestInfo(hostname=self.says.replace("*", str(len(self.asked[uid]))))
+        count = len(self.asked[uid])
+        return GuestInfo(
+            hostname=self.says.replace("*", str(count)), interfaces=NICS if count > self.nics_after else ()
+        )
 
 
 @asynccontextmanager
@@ -63,8 +69,26 @@ async def test_a_guest_is_asked_when_its_agent_connects_once_more_soon_and_then_
             it.guests.connected("u1")
             await asyncio.sleep(8)
         assert it.asked["u1"] == [0, 60, 360, 660]
-        assert (it.guests.of("u1"), it.changed) == (GuestInfo(hostname="web"), [(0, "u1")])
+        assert (it.guests.of("u1"), it.changed) == (GuestInfo(hostname="web", interfaces=NICS), [(0, "u1")])
         assert it.guests.of("u2") is None
+
+
+async def test_what_a_guest_says_before_its_network_is_up_does_not_count() -> None:
+    async with world() as it:
+        it.nics_after = 2
+        it.guests.connected("u1")
+        await asyncio.sleep(60)
+        assert it.asked["u1"] == [0, 10, 20]
+        assert it.changed == [(20, "u1")]
+
+
+async def test_a_guest_without_a_network_is_heard_in_the_end() -> None:
+    async with world() as it:
+        it.nics_after = 100
+        it.guests.connected("u1")
+        await asyncio.sleep(60)
+        assert it.guests.of("u1") == GuestInfo(hostname="web")
+        assert it.changed == [(30, "u1")]
 
 
 async def test_a_look_comes_at_once_where_nothing_was_new_lately() -> None:
@@ -75,7 +99,7 @@ async def test_a_look_comes_at_once_where_nothing_was_new_lately() -> None:
         it.guests.look("u1")
         await asyncio.sleep(1)
         assert (it.asked["u1"], it.changed) == ([0, 60, 100], [(0, "u1"), (100, "u1")])
-        assert it.guests.of("u1") == GuestInfo(hostname="db")
+        assert it.guests.of("u1") == GuestInfo(hostname="db", interfaces=NICS)
 
 
 async def test_a_guest_that_always_says_something_else_is_heard_once_a_minute() -> None:
@@ -136,7 +160,7 @@ async def test_a_guest_whose_agent_is_gone_is_not_asked_and_what_it_said_stays()
         it.guests.disconnected("u1")
         it.guests.look("u1")
         await asyncio.sleep(3600)
-        assert (it.asked["u1"], it.guests.of("u1")) == ([0], GuestInfo(hostname="web"))
+        assert (it.asked["u1"], it.guests.of("u1")) == ([0], GuestInfo(hostname="web", interfaces=NICS))
         it.guests.connected("u1")
         await asyncio.sleep(1)
         assert (it.asked["u1"], it.changed) == ([0, 3601], [(0, "u1")])
