@@ -50,7 +50,7 @@ class Breakages:
         else:
             ways.get(fault.kind, self._kill_part)(fault)
         self.timeline.add(f"MENDED {fault.kind} ({fault.target})")
-        self._start_what_ended()
+        self.start_what_ended()
 
     def _break_link(self, fault: Fault) -> None:
         link = self.cluster.link(fault.target)
@@ -115,7 +115,7 @@ class Breakages:
                 found.append((machine, here[0] if here else None))
         return found
 
-    def _start_what_ended(self) -> None:
+    def start_what_ended(self) -> None:
         """Start what has given up by itself, as a kubelet would."""
         for part in self.cluster.parts.values():
             if not part.is_running:

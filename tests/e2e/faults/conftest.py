@@ -21,9 +21,12 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(plugins: Path) -> Iterator[Cluster]:
-    """Leader election, audits and heartbeats are quicker than by default: what waits for them does not wait long."""
+    """Leader election, audits and heartbeats are quicker than by default: what waits for them does not wait long.
+
+    `FAULTS_CLUSTER` is its name, so that two runs on one machine do not take each other's down.
+    """
     made = Cluster.up(
-        "faults",
+        os.environ.get("FAULTS_CLUSTER", "faults"),
         Options(
             nodes=2,
             links=True,

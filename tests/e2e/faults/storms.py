@@ -56,13 +56,14 @@ class Storm:
                     self._do(action)
                 struck.result()
             agreement = Agreement(self.world, self.model, watcher)
-            problems = self._settle(agreement) or agreement.silences() or self._stay_calm(agreement)
+            problems = self._settle(agreement, breakages) or agreement.silences() or self._stay_calm(agreement)
             return [*problems, *agreement.restarts(), *watcher.overlaps]
 
-    def _settle(self, agreement: Agreement) -> list[str]:
+    def _settle(self, agreement: Agreement, breakages: Breakages) -> list[str]:
         begun = time.monotonic()
         self.timeline.add("the dust settles")
         while problems := agreement.disagreements():
+            breakages.start_what_ended()
             if not poll_until(begun + SETTLE, interval=1.0):
                 self.timeline.add("!!! and has not settled")
                 return problems
