@@ -1,8 +1,9 @@
 """Faults, done to a cluster: each is begun, held, and mended before it returns."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.e2e.faults.models import Machine, Model
 from tests.e2e.faults.timelines import Timeline
@@ -29,6 +30,7 @@ class Breakages:
         model: What must be true in the end.
         watcher: Knows which guests run.
         timeline: Told of everything.
+        striking: Held while something is broken.
     """
 
     cluster: Cluster
@@ -36,9 +38,15 @@ class Breakages:
     model: Model
     watcher: GuestWatcher
     timeline: Timeline
+    striking: threading.Lock = field(default_factory=threading.Lock)
 
     def strike(self, fault: Fault) -> None:
         """Do it, hold it, mend it."""
+        with self.striking:
+            self._strike(fault)
+        self.start_what_ended()
+
+    def _strike(self, fault: Fault) -> None:
         self.timeline.add(f"FAULT {fault}")
         ways: Mapping[Kind, Callable[[Fault], None]] = {
             Kind.LIBVIRTD: self._kill_libvirtd,
@@ -50,7 +58,6 @@ class Breakages:
         else:
             ways.get(fault.kind, self._kill_part)(fault)
         self.timeline.add(f"MENDED {fault.kind} ({fault.target})")
-        self.start_what_ended()
 
     def _break_link(self, fault: Fault) -> None:
         link = self.cluster.link(fault.target)
@@ -116,9 +123,14 @@ class Breakages:
         return found
 
     def start_what_ended(self) -> None:
-        """Start what has given up by itself, as a kubelet would."""
-        for part in self.cluster.parts.values():
-            if not part.is_running:
-                self.timeline.add(f"!!! {part.name} has ended by itself: started again")
-                part.start()
-                part.wait_ready()
+        """Start what has given up by itself, as a kubelet would; while something is broken on purpose, nothing."""
+        if not self.striking.acquire(blocking=False):
+            return
+        try:
+            for part in self.cluster.parts.values():
+                if not part.is_running:
+                    self.timeline.add(f"!!! {part.name} has ended by itself: started again")
+                    part.start()
+                    part.wait_ready()
+        finally:
+            self.striking.release()

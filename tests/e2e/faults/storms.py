@@ -50,10 +50,10 @@ class Storm:
             breakages = Breakages(self.world.cluster, self.world.namespace, self.model, watcher, self.timeline)
             for one in self.rounds:
                 for action in one.before:
-                    self._do(action)
+                    self._do(action, breakages)
                 struck = breaking.submit(breakages.strike, one.fault)
                 for action in one.during:
-                    self._do(action)
+                    self._do(action, breakages)
                 struck.result()
             agreement = Agreement(self.world, self.model, watcher)
             problems = self._settle(agreement, breakages) or agreement.silences() or self._stay_calm(agreement)
@@ -75,11 +75,11 @@ class Storm:
         time.sleep(_CALM)
         return agreement.disagreements()
 
-    def _do(self, action: Action) -> None:
+    def _do(self, action: Action, breakages: Breakages) -> None:
         """Do what a user wants, as often as it takes until the API server has taken it."""
         deadline = time.monotonic() + _ACTION_SECONDS
         if action.verb is Verb.START and action.strategy != "Always":
-            self._wait_until_off(action.vm)
+            self._wait_until_off(action.vm, breakages)
         self.model.apply(action)
         self.timeline.add(f"USER {action}")
         while True:
@@ -92,7 +92,7 @@ class Storm:
             else:
                 return
 
-    def _wait_until_off(self, vm: str) -> None:
+    def _wait_until_off(self, vm: str, breakages: Breakages) -> None:
         """A guest that ends before its user's Halted was seen has ended by itself, and its strategy may leave it so."""
         deadline = time.monotonic() + _ACTION_SECONDS
         while True:
@@ -102,6 +102,7 @@ class Storm:
                 phase = ""
             if phase in ("Stopped", "Failed"):
                 return
+            breakages.start_what_ended()
             if not poll_until(deadline, interval=0.3):
                 self.timeline.add(f"!!! {vm} is halted, and {phase or 'unknown'} for {_ACTION_SECONDS:g} s")
                 return
