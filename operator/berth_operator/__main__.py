@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 import kopf
-import uvloop
 from pydantic import ValidationError
 
 from berth_api import logs
@@ -119,7 +118,7 @@ def operate() -> None:
         sys.exit(f"the settings (BERTH_OPERATOR_…) are not valid: {error}")
     logs.configure(settings.log_level, settings.log_format)
     try:
-        uvloop.run(run(settings))
+        asyncio.run(run(settings))
     except (ApiError, CannotServe, ConfigError) as error:
         sys.exit(f"cannot start: {error}")
 

@@ -190,7 +190,7 @@ class Reconciler:
         failure = await self._act(work, to_do.steps)
         if failure is None and any(isinstance(step, ShutdownDomain) for step in to_do.steps):
             self._stops[vm.metadata.uid].asked_at = self._now()
-        if work.answers.released is not None:
+        if work.answers.released is not None and failure is None:
             self._tools.lookout.forget(vm.metadata.uid)
             return None
         if to_do.steps:

@@ -97,6 +97,21 @@ async def test_a_deleted_vm_leaves_nothing_and_releases_its_claim_last(node: Age
     assert node.status["phase"] == "Terminating"
 
 
+async def test_a_release_that_could_not_be_written_is_tried_again(node: AgentWorld) -> None:
+    await node.reconcile()
+    node.hypervisor.crash(node.uid, "Shutdown")
+    delete(node)
+    away = Unavailable(503, "", "the link is down")
+    node.api.fail(away, verb="apply")
+    node.api.fail(away, verb="apply")
+    with pytest.raises(Unavailable):
+        await node.reconcile()
+    assert "releasedClaim" not in node.status
+    node.now += timedelta(seconds=2)
+    await node.settle(rounds=2)
+    assert node.status["releasedClaim"] == "claim-1"
+
+
 async def test_a_guest_that_ignores_the_power_button_is_destroyed_when_its_grace_is_over(node: AgentWorld) -> None:
     await node.reconcile()
     node.hypervisor.ignores_shutdown.add(node.uid)
