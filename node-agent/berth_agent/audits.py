@@ -67,6 +67,7 @@ class Audit:
             try:
                 await self._list_all()
                 await self._queue_remains()
+                self._queue_all()
                 await self._expire_images()
             except AUDIT_ERRORS as error:
                 log.warning("audit failed, nothing was changed", reason=type(error).__name__, error=str(error))
@@ -84,6 +85,11 @@ class Audit:
     async def _queue_remains(self) -> None:
         for owner in await find_remains(self._tools):
             self._vms.add(owner)
+
+    def _queue_all(self) -> None:
+        """An event of libvirt can be lost, and the API server's list then tells nothing new."""
+        for vm in self._tools.view.vms():
+            self._vms.add(Owner.of(vm))
 
     async def _expire_images(self) -> None:
         in_use = await self._tools.disks.backing_digests()

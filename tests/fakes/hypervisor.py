@@ -78,6 +78,7 @@ class FakeHypervisor:
         calls: Every call, in order.
         xml: What was defined, by the VM's UID.
         ignores_shutdown: UIDs of guests that do not hear the power button.
+        cannot_write: UIDs of guests whose disks are full: they stand again as soon as they go on.
         guests: What the guests' agents answer, by UID; a guest that is not in it has no agent.
         information: What the agents of `guests` say of their guests, by UID; nothing where it is left out.
         used: What active guests have used, by UID; nothing where it is left out.
@@ -91,6 +92,7 @@ class FakeHypervisor:
         self.calls: list[Call] = []
         self.xml: dict[str, str] = {}
         self.ignores_shutdown: set[str] = set()
+        self.cannot_write: set[str] = set()
         self.guests: dict[str, tuple[GuestInterface, ...]] = {}
         self.information: dict[str, GuestInfo] = {}
         self.used: dict[str, DomainStatistics] = {}
@@ -120,6 +122,11 @@ class FakeHypervisor:
         """Let a guest end by itself, for a reason such as Crashed, Failed, Shutdown, Destroyed or Unknown."""
         self._set(uid, DomainPower.SHUT_OFF, reason)
         self._publish(uid, DomainEventKind.STOPPED, reason)
+
+    def stand(self, uid: str, reason: str) -> None:
+        """Pause a guest for a reason of its own, such as IOError."""
+        self._set(uid, DomainPower.PAUSED, reason)
+        self._publish(uid, DomainEventKind.SUSPENDED, reason)
 
     def fire(self, uid: str, kind: DomainEventKind, detail: str = "") -> None:
         """Publish an event of a domain that is there."""
@@ -190,6 +197,9 @@ class FakeHypervisor:
         """Run."""
         await self._called("resume", uid)
         self._must_be_active(uid)
+        if uid in self.cannot_write:
+            self.stand(uid, "IOError")
+            return
         self._set(uid, DomainPower.RUNNING, "Unpaused")
         self._publish(uid, DomainEventKind.RESUMED, "Unpaused")
 

@@ -113,7 +113,8 @@ class Intake:
     def _look_at_referrers(self, kind: Kind, referred: Owner) -> None:
         """Who failed for want of it may succeed now. Only its spec counts: its status is written by Berth itself."""
         for vm in self._view.vms():
-            if vm.status.phase != "Running" and refers(vm, kind, referred.namespace, referred.name):
+            asked = vm.status.phase != "Running" or kind is VIRTUAL_MACHINE_CLASS
+            if asked and refers(vm, kind, referred.namespace, referred.name):
                 self._reconciler.changed(Owner.of(vm))
                 self._vms.add(Owner.of(vm))
 

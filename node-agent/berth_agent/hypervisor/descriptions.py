@@ -62,7 +62,7 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         vcpus=current_vcpus(root),
         max_vcpus=max_vcpus(root),
         boot_memory=boot_memory(root),
-        memory=boot_memory(root) + _requested_memory(root),
+        memory=boot_memory(root) + _plugged_memory(root),
         max_memory=boot_memory(root) + pluggable_memory(root),
         restarted_at=owner.restarted_at or "",
         parts=MappingProxyType({part.name: part.digest for part in owner.parts}),
@@ -128,8 +128,12 @@ def pluggable_memory(root: Element) -> int:
     return sum(size_of(device.find("target/size")) for device in root.iterfind(VIRTIO_MEM))
 
 
-def _requested_memory(root: Element) -> int:
-    return sum(size_of(device.find("target/requested")) for device in root.iterfind(VIRTIO_MEM))
+def _plugged_memory(root: Element) -> int:
+    """What the guest was given counts at once; what was asked back counts until the guest has let go of it."""
+    return sum(
+        max(size_of(device.find("target/requested")), size_of(device.find("target/current")))
+        for device in root.iterfind(VIRTIO_MEM)
+    )
 
 
 def size_of(item: Element | None) -> int:

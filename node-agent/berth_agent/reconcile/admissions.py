@@ -32,6 +32,9 @@ class Admissions:
             self.rest(vm.metadata.uid, claim)
         elif claim.id == status.admitted_claim:
             self._claims[vm.metadata.uid] = claim
+        elif status.admitted_claim is not None and claim.id != status.refused_claim:
+            # Its guest may run on a claim that nobody remembers: the new one, still to be admitted, stands for it.
+            self._claims[vm.metadata.uid] = claim.model_copy(update={"id": status.admitted_claim})
 
     def admit(
         self,

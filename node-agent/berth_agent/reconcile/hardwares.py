@@ -23,4 +23,5 @@ def hardware_of(tools: Tools, vm: VirtualMachine) -> Hardware | None:
     size = to_bytes(memory.size)
     lacking = uncovered_amounts(vm, claim, cpus=cpu.count, memory=size, accelerator=host.accelerator)
     machine = machine_type(vm, host.default_machine_type)
-    return Hardware(cpu.count, size, parts_of(vm.spec, cpu, memory, machine), lacking is None)
+    covered = lacking is None and vm.status.admitted_claim == claim.id
+    return Hardware(cpu.count, size, parts_of(vm.spec, cpu, memory, machine), covered)

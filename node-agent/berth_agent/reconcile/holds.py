@@ -34,10 +34,10 @@ class Holds:
         self._random = random
         self._holds: dict[str, _Hold] = {}
 
-    def hold(self, vm: VirtualMachine, *, retryable: bool, active: bool = False) -> float:
-        """Hold the VM after a failure; returns the seconds to wait. `active`: its guest runs all the same."""
+    def hold(self, vm: VirtualMachine, *, retryable: bool, state: tuple[object, ...] = ()) -> float:
+        """Hold the VM after a failure, as long as its guest is in this state; returns the seconds to wait."""
         uid = vm.metadata.uid
-        mark = (*fingerprint(vm), active)
+        mark = (*fingerprint(vm), *state)
         before = self._holds.get(uid)
         attempts = before.attempts + 1 if before is not None and before.fingerprint == mark else 1
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** (attempts - 1)) if retryable else PERMANENT_WAIT
@@ -45,10 +45,10 @@ class Holds:
         self._holds[uid] = _Hold(mark, attempts, self._clock() + wait)
         return wait
 
-    def remaining(self, vm: VirtualMachine, *, active: bool = False) -> float:
+    def remaining(self, vm: VirtualMachine, *, state: tuple[object, ...] = ()) -> float:
         """Seconds that the VM still has to wait; 0 if it may be worked on, as when its guest has ended meanwhile."""
         hold = self._holds.get(vm.metadata.uid)
-        if hold is None or hold.fingerprint != (*fingerprint(vm), active):
+        if hold is None or hold.fingerprint != (*fingerprint(vm), *state):
             return 0.0
         return max(0.0, hold.until - self._clock())
 

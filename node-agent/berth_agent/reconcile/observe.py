@@ -48,7 +48,7 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
                 digest=found.backing_digest or "",
                 target=targets.get(wanted.name, ""),
             )
-    return tools.lookout.add(uid, replace(await _observe_around(tools, uid, domain), disks=disks))
+    return replace(await _observe_around(tools, uid, domain), disks=disks)
 
 
 async def _disk(tools: Tools, uid: str, wanted: Disk) -> FoundDisk | None:

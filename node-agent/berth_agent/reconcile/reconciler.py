@@ -92,6 +92,11 @@ class _Stop:
     asked_at: datetime | None = None
 
 
+def _state(observed: Observed) -> tuple[object, ...]:
+    """What of a guest makes another look worthwhile although something has just failed."""
+    return observed.power, observed.live, observed.ready
+
+
 async def _let_end(work: Round) -> None:
     """Two reports must not cross: one that a step has begun is over before the round writes another, or ends."""
     if work.answering is not None:
@@ -163,8 +168,18 @@ class Reconciler:
         claim = vm.status.claim
         if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
-        observed = await observe(self._tools, vm)
-        return self._holds.remaining(vm, active=observed.power.is_active) or await self._round(vm, observed)
+        observed = self._look_out(vm, await observe(self._tools, vm))
+        held = 0.0 if self._is_overdue(vm.metadata.uid) else self._holds.remaining(vm, state=_state(observed))
+        return held or await self._round(vm, observed)
+
+    def _is_overdue(self, uid: str) -> bool:
+        """Whether a guest's grace is over: what failed before must not keep the plug from being pulled."""
+        return uid in self._stops and self._grace_left(uid) == 0.0
+
+    def _grace_left(self, uid: str) -> float:
+        """Seconds that a guest which was asked to stop still has; 0 where there are none, or none was asked."""
+        stop = self._stops.get(uid)
+        return max(0.0, (stop.destroy_at - self._now()).total_seconds()) if stop is not None else 0.0
 
     def outdated(self, owner: Owner) -> None:
         """Interrupt what is being made for a VM that should not be made any more. Delete always wins."""
@@ -183,7 +198,6 @@ class Reconciler:
         self._holds.lift(owner.uid)
 
     async def _round(self, vm: VirtualMachine, observed: Observed) -> float | None:
-        self._look_out(vm, observed)
         desired = self._with_grace(vm, self._desired(vm, observed), observed)
         to_do = plan(desired, observed, self._now())
         work = Round.of_vm(vm, desired, observed, self._tools, self.report)
@@ -194,23 +208,25 @@ class Reconciler:
             self._tools.lookout.forget(vm.metadata.uid)
             return None
         if to_do.steps:
-            work.observed = await observe(self._tools, vm)
-            self._look_out(vm, work.observed)
+            work.observed = self._look_out(vm, await observe(self._tools, vm))
         await self.report(work, failure)
         if work.answers.stopped is not None and vm.status.claim is not None:
             self._tools.admissions.rest(vm.metadata.uid, vm.status.claim)
         if failure is not None:
-            return self._holds.hold(vm, retryable=failure.retryable, active=work.observed.power.is_active)
+            wait = self._holds.hold(vm, retryable=failure.retryable, state=_state(work.observed))
+            return min(wait, self._grace_left(vm.metadata.uid) or wait)
         self._holds.forget(vm.metadata.uid)
         if work.answers.refusal and work.observed.power.is_active:
             return _ASK_AGAIN
         return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
 
-    def _look_out(self, vm: VirtualMachine, observed: Observed) -> None:
-        if observed.power.is_active:
-            self._tools.lookout.watch(vm, observed)
-        else:
+    def _look_out(self, vm: VirtualMachine, observed: Observed) -> Observed:
+        """See that a running guest is asked how it is, and add what it has said: a probe begins by saying no."""
+        if not observed.power.is_active:
             self._tools.lookout.forget(vm.metadata.uid)
+            return observed
+        self._tools.lookout.watch(vm, observed)
+        return self._tools.lookout.add(vm.metadata.uid, observed)
 
     def _desired(self, vm: VirtualMachine, observed: Observed) -> Desired:
         lived = brought_up(vm, observed, self._now())
@@ -310,7 +326,9 @@ class Reconciler:
         vm = self._tools.view.vm(work.owner.uid) or work.vm
         now = self._now()
         waits = work.desired.start_at is not None and now < work.desired.start_at
-        situation = Situation(vm, work.desired, work.observed, work.answers, failure, waits)
+        situation = Situation(
+            vm, work.desired, work.observed, work.answers, failure, work.vm.metadata.generation, waits
+        )
         status = status_of(situation, now)
         if status == agents_part(vm):
             return

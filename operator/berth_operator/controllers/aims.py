@@ -53,11 +53,8 @@ def wants_start(vm: VirtualMachine) -> bool:
 def start_was_refused(vm: VirtualMachine) -> bool:
     """Whether the node's agent did not take the claim under which the VM was to start."""
     claim, ready = vm.status.claim, vm.status.condition("Ready")
-    return (
-        claim is not None
-        and vm.status.stopped_claim == claim.id
-        and (vm.status.admitted_claim != claim.id or (ready is not None and ready.reason == "ClaimRefused"))
-    )
+    refused = ready is not None and ready.reason == "ClaimRefused"
+    return claim is not None and vm.status.stopped_claim == claim.id and refused
 
 
 class Aims:

@@ -112,7 +112,8 @@ class Deciding:
         if claim is None or held is None:
             raise ValueError(f"{'/'.join(vm.key)} holds nothing: it cannot stay anywhere")
         resized = aim is Aim.RESIZE
-        have = Amounts(0, 0, {}) if not resized or is_as_asked(vm) else claimed(claim)
+        had = claimed(claim)
+        have = Amounts(0, 0, had.pools) if not resized or is_as_asked(vm) else had
         seals = wants_sealed(vm) and not (resized and claim.sealed_user_data is not None)
         wanted = replace(
             request,

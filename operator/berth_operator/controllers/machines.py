@@ -164,8 +164,10 @@ class Machines:
     async def _give_up(self, vm: VirtualMachine, leadership: Leadership) -> float | None:
         """Unbind a VM that is being deleted if its node is lost for certain: nobody is left who could release it."""
         node = vm.status.node_name
-        if not node or self._inventory.alive(node):
+        if not node:
             return None
+        if not self._loss.lost(node):  # its silence may be ours: NodeLoss looks again before it believes in it
+            return None if self._inventory.alive(node) else _LOOK_AGAIN
         why = await self._loss.certain(node)
         if why is None:
             if self._loss.lost(node):

@@ -61,16 +61,17 @@ def satisfies(claimed_nic: ClaimedInterface, nic: NetworkInterface) -> bool:
 
 
 def is_as_asked(vm: VirtualMachine) -> bool:
-    """Whether its node's agent says that the guest runs just as the spec asks, under the present claim."""
+    """Whether its node's agent says that the guest runs just as the spec asks. Of one of a class it is not believed."""
     status, claim = vm.status, vm.status.claim
     ready, restart = status.condition("Ready"), status.condition("RestartRequired")
-    return (
-        claim is not None
-        and status.admitted_claim == claim.id
-        and status.observed_generation == vm.metadata.generation
-        and (ready is not None and ready.status == "True")
-        and (restart is None or restart.status != "True")
-    )
+    if claim is None or vm.spec.class_name is not None:  # a class made anew changes no generation
+        return False
+    if status.admitted_claim == claim.id:
+        fits = restart is None or restart.status == "False"
+    else:  # more was claimed than the node has; the guest has what the spec asks for, and nothing else is said of it
+        fits = restart is not None and restart.reason == "ClaimRefused"
+    is_ready = ready is not None and ready.status == "True"
+    return fits and is_ready and status.observed_generation == vm.metadata.generation
 
 
 def is_off(vm: VirtualMachine) -> bool:
@@ -94,7 +95,8 @@ def differs(vm: VirtualMachine, claim: Claim, need: Amounts) -> bool:
         return True
     vanished = len(nics) > len(vm.spec.interfaces)
     unsealed = claim.sealed_user_data is not None and not wants_sealed(vm)
-    return (have != need or swapped or vanished or unsealed) and is_as_asked(vm)
+    less = (have.cpu, have.memory) != (need.cpu, need.memory)  # a disk's file stays until its VM goes
+    return (less or swapped or vanished or unsealed) and is_as_asked(vm)
 
 
 def kept(vm: VirtualMachine, claim: Claim) -> dict[str, ClaimedInterface]:

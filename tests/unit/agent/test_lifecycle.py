@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.unit.agent.conftest import AgentWorld, vm_body
 
+from berth_agent.hypervisor.errors import OperationFailed
 from berth_agent.hypervisor.states import DomainEventKind
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.crashloops import pause
@@ -97,9 +98,44 @@ async def test_a_guest_that_runs_on_a_claim_nobody_remembers_keeps_its_room(node
     """A refusal would let another node start it."""
     await node.reconcile()
     await claim_anew(node, "claim-2", memory="64Gi")
+    body = node.vm
+    assert body is not None
+    del body["status"]["admittedClaim"]
+    node.api.add(VIRTUAL_MACHINE, body)
     await node.restart()
     await node.reconcile()
     assert node.status["admittedClaim"] == "claim-2"
+
+
+async def test_a_larger_claim_that_was_not_answered_is_not_taken_for_admitted_by_the_next_agent(
+    node: AgentWorld,
+) -> None:
+    await node.reconcile()
+    await claim_anew(node, "claim-2", memory="64Gi")
+    await node.restart()
+    assert await node.reconcile() == 60
+    assert node.status["admittedClaim"] == "claim-1"
+    assert _admit(node, "other", Claim.model_validate({**_claim("other"), "memory": "1Gi"})) is not None
+
+
+async def test_what_was_not_admitted_is_not_plugged_in(node: AgentWorld) -> None:
+    await node.reconcile()
+    cpu = {"sockets": 2, "maxSockets": 4}
+    await halt(node, "Always", cpu=cpu)
+    await claim_anew(node, "claim-2", cpu="2", memory="64Gi")
+    await node.settle(rounds=3)
+    assert "set_vcpus" not in node.hypervisor.methods()
+    assert node.status["admittedClaim"] == "claim-1"
+
+
+async def test_a_restart_waits_for_the_admission_of_the_claim_that_it_needs(node: AgentWorld) -> None:
+    await node.reconcile()
+    node.now += timedelta(minutes=1)
+    await halt(node, "Always", restartedAt="2026-01-01T00:00:30Z", memory={"size": "60Gi"})
+    await claim_anew(node, "claim-2", memory="64Gi")
+    await node.settle(rounds=3)
+    assert "shutdown" not in node.hypervisor.methods()
+    assert node.status["phase"] == "Running"
 
 
 async def halt(node: AgentWorld, strategy: str = "Halted", **spec: Any) -> None:
@@ -212,3 +248,27 @@ async def test_a_reboot_of_the_node_is_no_failure_of_the_guest(node: AgentWorld)
     assert node.status["phase"] == "Running"
     assert (node.status["restartCount"], node.status["nodeBootID"]) == (1, "boot-2")
     assert "failureCount" not in node.status
+
+
+async def test_a_stop_that_cannot_be_asked_for_ends_with_its_grace(node: AgentWorld) -> None:
+    await node.reconcile()
+    for _ in range(20):
+        node.hypervisor.fail("shutdown", OperationFailed("the monitor does not answer"))
+    await halt(node, terminationGracePeriodSeconds=12)
+    assert (await node.reconcile() or 0) <= 12
+    node.now += timedelta(seconds=12)
+    await node.reconcile()
+    assert "destroy" in node.hypervisor.methods()
+
+
+async def test_a_guest_whose_disk_is_full_is_not_resumed_over_and_over(node: AgentWorld) -> None:
+    await node.reconcile()
+    node.hypervisor.stand(node.uid, "IOError")
+    node.hypervisor.cannot_write.add(node.uid)
+    wait = await node.reconcile()
+    assert wait is not None
+    assert wait >= 1
+    resumed = node.hypervisor.methods().count("resume")
+    await node.reconcile()
+    assert node.hypervisor.methods().count("resume") == resumed
+    assert condition(node, "Ready")["reason"] == "GuestDiskError"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from berth_agent.reconcile.plan import steps as plans
 from berth_agent.reconcile.plan.desired import Desired, Goal
-from berth_agent.reconcile.plan.differences import Hardware
+from berth_agent.reconcile.plan.differences import Hardware, differences
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
-from berth_agent.reconcile.plan.planning import POWER_BUTTON_INTERVAL, Plan, plan
+from berth_agent.reconcile.plan.planning import MEMORY_INTERVAL, POWER_BUTTON_INTERVAL, Plan, plan
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
@@ -244,6 +244,16 @@ def test_a_guest_that_failed_before_is_looked_at_again_when_it_has_been_well_for
     observed = Observed(power=Power.RUNNING, started_at=NOW - timedelta(minutes=9))
     assert plan(Desired(Goal.RUN, admitted=True, failing=True), observed, NOW).look_again_after == timedelta(minutes=1)
     assert plan(Desired(Goal.RUN, admitted=True), observed, NOW).look_again_after is None
+
+
+def test_a_guest_that_should_give_memory_back_is_asked_and_looked_at_until_it_has() -> None:
+    holding = Observed(power=Power.RUNNING, boot_memory=GIB, memory=3 * GIB, max_memory=4 * GIB)
+    asked = Desired(Goal.RUN, admitted=True, hardware=Hardware(0, 2 * GIB))
+    assert plan(asked, holding, NOW) == Plan((plans.PlugMemory(2 * GIB),), look_again_after=MEMORY_INTERVAL)
+    assert differences(Hardware(0, 2 * GIB), holding) == ("memory 3Gi to 2Gi",)
+    rounded = replace(holding, memory=2 * GIB + 2**20)
+    assert plan(asked, rounded, NOW) == Plan()
+    assert differences(Hardware(0, 2 * GIB), rounded) == ()
 
 
 RUNNING = Observed(

@@ -44,7 +44,8 @@ def report(
     machine: VirtualMachine, observed: Observed, answers: Answers = ADMITTED, failure: Failure | None = None
 ) -> dict[str, Any]:
     lived = brought_up(machine, observed, NOW)
-    return status_of(Situation(machine, desired_of(lived, observed), observed, answers, failure), NOW)
+    desired = desired_of(lived, observed, Hardware(0, 0))
+    return status_of(Situation(machine, desired, observed, answers, failure), NOW)
 
 
 def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -70,7 +71,8 @@ def test_a_running_guest_is_ready_with_its_address_and_disk() -> None:
 def test_an_unchanged_vm_has_nothing_new_to_say() -> None:
     first = report(vm(), RUNNING)
     known = vm(first)
-    assert status_of(Situation(known, desired_of(known, RUNNING), RUNNING, ADMITTED), LATER) == agents_part(known)
+    same = desired_of(known, RUNNING, Hardware(0, 0))
+    assert status_of(Situation(known, same, RUNNING, ADMITTED), LATER) == agents_part(known)
 
 
 def test_a_conditions_time_moves_only_with_its_status() -> None:
@@ -172,6 +174,18 @@ def _waiting(machine: VirtualMachine, seen: Observed, now: datetime) -> Situatio
     assert desired.start_at is not None
     assert desired.start_at > now
     return Situation(machine, desired, seen, ADMITTED, waits=True)
+
+
+def test_the_status_speaks_of_the_generation_that_was_looked_at() -> None:
+    seen = Situation(vm(), desired_of(vm(), RUNNING, Hardware(0, 0)), RUNNING, ADMITTED, generation=3)
+    status = status_of(seen, NOW)
+    assert status["observedGeneration"] == 3
+    assert {c["observedGeneration"] for c in status["conditions"]} == {3}
+
+
+def test_without_its_class_nobody_says_that_a_guest_is_as_its_spec_asks() -> None:
+    status = status_of(Situation(vm(), desired_of(vm(), RUNNING), RUNNING, ADMITTED), NOW)
+    assert condition(status, "RestartRequired")["status"] == "Unknown"
 
 
 def test_a_stopped_vm_gives_its_cpu_and_memory_back() -> None:

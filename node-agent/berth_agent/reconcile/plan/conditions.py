@@ -12,7 +12,7 @@ from berth_agent.reconcile.plan.phases import phase_of
 from berth_agent.reconcile.plan.situations import PREPARING, Situation
 from berth_agent.reconcile.plan.steps import AttachInterface, CreateDisk, PlugCPUs, PlugMemory, WriteSeed
 from berth_api.objects import Condition
-from berth_api.virtualmachines import Phase, VirtualMachine
+from berth_api.virtualmachines import Phase
 
 AGENTS_CONDITIONS = ("DisksReady", "NetworkReady", "Ready", "Paused", "GuestAgentConnected", "RestartRequired")
 """Types that are the agent's."""
@@ -24,7 +24,7 @@ _DISK_STEPS = (CreateDisk, WriteSeed)
 @dataclass(frozen=True)
 class _Aspect:
     type: str
-    status: Literal["True", "False"]
+    status: Literal["True", "False", "Unknown"]
     reason: str
     message: str = ""
 
@@ -38,11 +38,11 @@ def conditions_of(situation: Situation, now: datetime) -> tuple[Condition, ...]:
     if observed.guest_agent_connected:
         aspects.append(_Aspect("GuestAgentConnected", "True", "AgentConnected"))
     aspects += _restart_required(situation)
-    return tuple(_dated(situation.vm, aspect, now) for aspect in aspects)
+    return tuple(_dated(situation, aspect, now) for aspect in aspects)
 
 
-def _dated(vm: VirtualMachine, aspect: _Aspect, now: datetime) -> Condition:
-    before = vm.status.condition(aspect.type)
+def _dated(situation: Situation, aspect: _Aspect, now: datetime) -> Condition:
+    before = situation.vm.status.condition(aspect.type)
     same = before is not None and before.status == aspect.status
     return Condition(
         type=aspect.type,
@@ -50,15 +50,19 @@ def _dated(vm: VirtualMachine, aspect: _Aspect, now: datetime) -> Condition:
         reason=aspect.reason,
         message=aspect.message[:MAX_MESSAGE],
         last_transition_time=before.last_transition_time if before is not None and same else now,
-        observed_generation=vm.metadata.generation,
+        observed_generation=situation.seen_generation,
     )
 
 
 def _restart_required(situation: Situation) -> list[_Aspect]:
     """Only while a guest runs: what is started next has what the spec asks for then."""
     wanted, observed, failure = situation.desired.hardware, situation.observed, situation.failure
-    if wanted is None or not observed.power.is_active or not situation.desired.goal.is_making:
+    if not observed.power.is_active or not situation.desired.goal.is_making:
         return []
+    if wanted is None:
+        return [
+            _Aspect("RestartRequired", "Unknown", "ClassNotFound", "its class is not there: nothing to compare with")
+        ]
     if failure is not None and isinstance(failure.step, (PlugCPUs, PlugMemory)):
         return [_Aspect("RestartRequired", "True", "HotplugFailed", failure.message)]
     differing = differences(wanted, observed)

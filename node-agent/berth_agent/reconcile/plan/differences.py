@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from berth_agent.reconcile.plan.observed import Observed
 from berth_api.quantities import from_bytes
 
+BLOCK = 2 * 2**20
+"""Bytes in which memory is plugged in: what differs by less is the same."""
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -17,7 +20,7 @@ class Hardware:
     parts: Mapping[str, str] = field(default_factory=dict)
     """A hash per aspect: see `berth_agent.domain.hardware.parts_of`."""
     covered: bool = True
-    """The claim covers its CPU, memory and storage."""
+    """The node has admitted a claim that covers its CPU, memory and storage."""
 
 
 def can_plug_cpus(wanted: Hardware, observed: Observed) -> bool:
@@ -31,9 +34,8 @@ def can_plug_cpus(wanted: Hardware, observed: Observed) -> bool:
 
 def can_plug_memory(wanted: Hardware, observed: Observed) -> bool:
     """Whether the running guest can be given the memory that the spec asks for."""
-    changes = bool(observed.memory) and wanted.memory != observed.memory
     within = observed.boot_memory <= wanted.memory <= observed.max_memory
-    return changes and within and not _differs("memory", wanted, observed)
+    return _other_memory(wanted, observed) and within and not _differs("memory", wanted, observed)
 
 
 def differences(wanted: Hardware, observed: Observed) -> tuple[str, ...]:
@@ -46,13 +48,22 @@ def _differences(wanted: Hardware, observed: Observed) -> Iterator[str]:
         yield f"CPUs {observed.vcpus} to {wanted.cpus}"
     elif _differs("cpu", wanted, observed):
         yield "cpu"
-    if observed.memory and wanted.memory != observed.memory and not can_plug_memory(wanted, observed):
+    if _other_memory(wanted, observed) and (holds_memory(wanted, observed) or not can_plug_memory(wanted, observed)):
         yield f"memory {from_bytes(observed.memory)} to {from_bytes(wanted.memory)}"
     elif _differs("memory", wanted, observed):
         yield "memory.maxSize"
     for part in sorted({*wanted.parts, *observed.parts} - {"cpu", "memory"}):
         if _differs(part, wanted, observed):
             yield part
+
+
+def holds_memory(wanted: Hardware, observed: Observed) -> bool:
+    """Whether the running guest has more than the spec asks for, and may give it back or not: it is the guest's."""
+    return _other_memory(wanted, observed) and wanted.memory < observed.memory
+
+
+def _other_memory(wanted: Hardware, observed: Observed) -> bool:
+    return bool(observed.memory) and not 0 <= observed.memory - wanted.memory < BLOCK
 
 
 def _differs(part: str, wanted: Hardware, observed: Observed) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from berth_agent.reconcile.plan.desired import Desired, Goal
-from berth_agent.reconcile.plan.differences import can_plug_cpus, can_plug_memory
+from berth_agent.reconcile.plan.differences import can_plug_cpus, can_plug_memory, holds_memory
 from berth_agent.reconcile.plan.histories import HEALTHY_AFTER
 from berth_agent.reconcile.plan.observed import Observed, Power
 from berth_agent.reconcile.plan.steps import (
@@ -37,6 +37,10 @@ from berth_agent.reconcile.plan.steps import (
 
 POWER_BUTTON_INTERVAL = timedelta(seconds=5)
 """How often a guest that should stop is told so again."""
+
+
+MEMORY_INTERVAL = timedelta(seconds=15)
+"""How often a guest that should give memory back is looked at."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,15 @@ def _run(desired: Desired, observed: Observed, now: datetime) -> Plan:
 
 def _keep(desired: Desired, observed: Observed, now: datetime, *, paused: bool) -> Plan:
     """What a running guest needs: its claim answered, its NICs whole, its hardware as it can be while it runs."""
-    admit: tuple[Step, ...] = () if desired.admitted else (AdmitClaim(),)
-    steps = (*admit, *_repairs(desired, observed), *_plug(desired, observed))
+    calm = _pause_or_resume(observed.power, paused=paused)
+    if not desired.admitted:  # what a new claim gives is for the next look
+        return Plan((AdmitClaim(), *_repairs(desired, observed), *calm), look_again_after=timedelta())
+    steps = (*_repairs(desired, observed), *_plug(desired, observed), *calm)
+    if desired.hardware is not None and desired.hardware.covered and holds_memory(desired.hardware, observed):
+        return Plan(steps, look_again_after=MEMORY_INTERVAL)
     well_at = observed.started_at + HEALTHY_AFTER if observed.started_at is not None else now
     return Plan(
-        (*steps, *_pause_or_resume(observed.power, paused=paused)),
+        steps,
         look_again_after=well_at - now if desired.failing and well_at > now else None,
     )
 

@@ -50,7 +50,7 @@ def status_of(situation: Situation, now: datetime) -> dict[str, Any]:
         restart_count=record.restart_count,
         failure_count=record.failure_count,
         guest=observed.guest if observed.power.is_active else None,
-        observed_generation=vm.metadata.generation,
+        observed_generation=situation.seen_generation,
         conditions=conditions_of(situation, now),
     )
     return {name: value for name, value in status.to_api().items() if value not in ([], None)}

@@ -46,5 +46,12 @@ class Situation:
     observed: Observed
     answers: Answers = Answers()
     failure: Failure | None = None
+    generation: int | None = None
+    """Generation of the object that the round has looked at; None: `vm`'s."""
     waits: bool = False
     """The guest keeps ending, and it is too early to start it again."""
+
+    @property
+    def seen_generation(self) -> int:
+        """The generation of which the status may say that it is observed: `vm` may be newer than the round."""
+        return self.vm.metadata.generation if self.generation is None else self.generation

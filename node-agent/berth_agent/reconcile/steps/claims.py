@@ -39,7 +39,8 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
 async def _ask(work: Round, claim: Claim) -> Refusal | None:
     """Whether the node has what the claim takes, beside all others."""
     tools, uid = work.tools, work.owner.uid
-    epoch = await tools.epochs.current()
+    # A guest that runs is here by an earlier claim: of its next one only the room is in question.
+    epoch = claim.epoch if work.observed.power.is_active else await tools.epochs.current()
     if work.observed.power.is_active and not tools.admissions.holds(uid):
         # Its guest has the room already, and a refusal would let another node start it.
         tools.admissions.hold(uid, claim)

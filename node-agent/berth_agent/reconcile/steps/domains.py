@@ -1,5 +1,6 @@
 """The domain: defined from the object as it is now, started, paused, stopped, forgotten."""
 
+import asyncio
 from dataclasses import replace
 
 import structlog
@@ -8,6 +9,7 @@ from berth_agent.domain.documents import build
 from berth_agent.domain.hardware import parts_of
 from berth_agent.domain.requests import DirectKernel, DomainDisk, DomainInterface, DomainRequest
 from berth_agent.hypervisor.errors import GuestAgentUnavailable
+from berth_agent.hypervisor.states import DomainPower
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
 from berth_agent.reconcile.plan.desired import Goal
@@ -23,13 +25,15 @@ from berth_agent.reconcile.plan.steps import (
     SuspendDomain,
     UndefineDomain,
 )
-from berth_agent.reconcile.rounds import ObjectChanged, Round
+from berth_agent.reconcile.rounds import ObjectChanged, Round, StepFailed
 from berth_agent.reconcile.steps.disks import fetch
 from berth_agent.storage.errors import DiskMismatch
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Disk
 
 log = structlog.get_logger()
+_UNTIL_ITS_NEXT_WRITE = 1.0
+"""Seconds in which a guest that could not write tries again."""
 
 
 async def define(_step: DefineDomain, work: Round) -> None:
@@ -47,7 +51,10 @@ async def start(step: StartDomain, work: Round) -> None:
         raise ObjectChanged("the VM is being deleted or bound elsewhere")
     if now.status.claim is None or claim is None or now.status.claim.id != claim.id:
         raise ObjectChanged("the VM has another claim by now")
+    if now.metadata.generation != work.vm.metadata.generation:
+        raise ObjectChanged("the spec has changed meanwhile")
     if now.status.stopped_claim == claim.id:
+        work.answers = replace(work.answers, stopped=claim.id)
         raise ObjectChanged("the claim's CPU and memory have been given back")
     work.take_in(now.to_api())
     await work.tools.hypervisor.start(work.owner.uid, paused=step.paused, boot_id=work.tools.boot_id)
@@ -65,8 +72,15 @@ def _announce(work: Round) -> None:
 
 
 async def resume(_step: ResumeDomain, work: Round) -> None:
-    """Let the guest go on."""
+    """Let the guest go on. One that stands because a disk cannot be written would stand again at once: with pauses."""
     await work.tools.hypervisor.resume(work.owner.uid)
+    if work.observed.reason != "IOError":
+        return
+    await asyncio.sleep(_UNTIL_ITS_NEXT_WRITE)
+    domain = await work.tools.hypervisor.domain(work.owner.uid)
+    if domain is not None and domain.power is DomainPower.PAUSED:
+        message = "a disk of the guest cannot be written, so it stands: make room in the storage pool"
+        raise StepFailed("GuestDiskError", message, retryable=True)
 
 
 async def suspend(_step: SuspendDomain, work: Round) -> None:
