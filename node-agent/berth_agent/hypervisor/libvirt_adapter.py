@@ -18,7 +18,7 @@ from berth_agent.domain.requests import Accelerator
 from berth_agent.hypervisor import capabilities, domains, guest_agent, resources, statistics, storage_pools
 from berth_agent.hypervisor.connection import LibvirtConnection
 from berth_agent.hypervisor.domains import Search
-from berth_agent.hypervisor.errors import DomainExists, HypervisorError
+from berth_agent.hypervisor.errors import DeadlineExceeded, DomainExists, HypervisorError
 from berth_agent.hypervisor.events import RawEvent, register_all
 from berth_agent.hypervisor.latencies import Observe, ignore_call
 from berth_agent.hypervisor.ports import ShutdownMode
@@ -153,9 +153,19 @@ class LibvirtHypervisor:
         await self._change(partial(domains.suspend_domain, search=self._search(uid)), uid)
 
     async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
-        """Ask the guest to power off."""
+        """Ask the guest to power off.
+
+        A guest's agent has been asked long before libvirt returns, which waits for the guest to end, a minute at most:
+        no other call about the VM is to wait for that.
+        """
         act = partial(domains.shut_domain_down, search=self._search(uid), agent=mode == "agent")
-        await self._change(act, uid)
+        if mode == "acpi":
+            await self._change(act, uid)
+            return
+        try:
+            await self._connection.ask_guest(act, self._deadlines.guest, subject=f"the stop of {uid}")
+        except DeadlineExceeded:
+            log.debug("the guest's agent was asked to power the guest off", uid=uid)
 
     async def destroy(self, uid: str) -> None:
         """Pull the plug. Not held up by another call that hangs: it is what ends a QEMU that hangs."""

@@ -64,7 +64,8 @@ class Shell:
         start, mark = len(self._text()), f"end-of-{self._said}"
         self.send(f"{command}; echo end-of'-{self._said}'")
         await until(lambda: mark in self._text()[start:], f"the guest has done {command}")
-        return self._text()[start:].partition("\n")[2].partition(mark)[0].strip()
+        said = self._text()[start:].partition(mark)[0].splitlines()
+        return "\n".join(line for line in said if f"echo end-of'-{self._said}'" not in line).strip()
 
     def send(self, line: str) -> None:
         """Give a command whose end nobody will hear of."""

@@ -63,8 +63,9 @@ async def test_a_running_guest_sees_cpus_and_memory_that_it_is_given(
         assert before + 240 <= await _memory(shell) <= before + 256
 
         await hypervisor.set_memory(request.uid, 256 * MIB)
-        assert (await _state(hypervisor, request)).memory == 256 * MIB
         await until(lambda: _plugged(node, request) <= 128, "the guest gives most of it back")
+        held = (await _state(hypervisor, request)).memory
+        assert 256 * MIB <= held <= 384 * MIB, "what the guest still holds counts"
         with pytest.raises(OperationInvalid, match="under TCG keeps its 2 CPUs"):
             await hypervisor.set_vcpus(request.uid, 1)
     await hypervisor.destroy(request.uid)
