@@ -113,9 +113,11 @@ def _is_live(url: str) -> bool:
 
 
 def _reports(kubectl: Kubectl, node: str) -> bool:
-    """Whether the node's Hypervisor exists and its Lease is renewed."""
+    """Whether the node's Hypervisor says that guests can be started there, and its Lease is renewed."""
+    ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
     try:
-        kubectl("get", "hypervisors.berth.dev", node, "-o", "name")
+        if kubectl("get", "hypervisors.berth.dev", node, "-o", ready).strip() != "True":
+            return False
         lease = json.loads(kubectl("get", "lease", node, "-n", NAMESPACE, "-o", "json"))
     except CommandError:
         return False

@@ -36,7 +36,9 @@ def test_two_field_managers_write_a_vms_status_and_no_third(world: World) -> Non
 def test_an_unchanged_vm_causes_no_writes(world: World) -> None:
     (vm,) = world.start(world.vm("web"))
     http_answer(address_of(vm))
+    said = "--for=jsonpath={.status.guest.interfaces[0].name}=eth0"  # the last thing that is told of a start
     world.kubectl("wait", "--for=condition=GuestAgentConnected", f"{VM}/web", "--timeout=60s", timeout=70)
+    world.kubectl("wait", said, f"{VM}/web", "--timeout=120s", timeout=130)
     before = world.get("web")["metadata"]["resourceVersion"]
     watched = world.kubectl("get", VM, "web", "--watch-only", "-o", "name", "--request-timeout=15s", timeout=30)
     assert watched == ""
