@@ -61,7 +61,7 @@ def running(cluster: Cluster, node: NodeHandle, template: Template) -> Iterator[
         stdout=subprocess.PIPE,
         text=True,
         cwd=project_root(),
-        env=runs.environment(cluster.run.run_id),
+        env={**runs.environment(cluster.run.run_id), "PYTHONPATH": str(project_root())},
     ) as process:
         try:
             peer = Peer(process)
