@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.arguments import parts_of, whole_number
+
 PARTS = ("a", "b", "c")
 _MOST = 200
 """VMs on one node: their addresses are the last bytes of one /24."""
@@ -40,7 +42,7 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line; ends the process with an explanation where it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.agent", description=__doc__)
-    parser.add_argument("--part", type=_parts, metavar="a,b,c", help="parts to run (a,b; c is a profile)")
+    parser.add_argument("--part", type=parts_of(PARTS), metavar="a,b,c", help="parts to run (a,b; c is a profile)")
     parser.add_argument("--vms", type=_count, metavar="N", help="VMs at once, and the larger number of idle ones (30)")
     parser.add_argument("--few", type=_count, metavar="N", help="(b) the smaller number of idle VMs (5)")
     parser.add_argument("--rounds", type=_count, metavar="N", help="(a) rounds of each side (5)")
@@ -59,19 +61,8 @@ def parse(arguments: Sequence[str]) -> Options:
     return options
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(sorted({part.strip() for part in text.split(",")}))
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    return parts
-
-
 def _count(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+    number = whole_number(text)
     if not 1 <= number <= _MOST:
         raise argparse.ArgumentTypeError(f"must be 1 to {_MOST}, not {text}")
     return number

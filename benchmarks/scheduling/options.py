@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.arguments import parts_of, whole_number
+
 PARTS = ("a", "b", "c", "d")
 
 
@@ -42,7 +44,7 @@ class Options:
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line; ends the process with an explanation where it is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scheduling", description=__doc__)
-    parser.add_argument("--part", type=_parts, default=PARTS, metavar="a,b,c,d", help="parts to run (all)")
+    parser.add_argument("--part", type=parts_of(PARTS), default=PARTS, metavar="a,b,c,d", help="parts to run (all)")
     parser.add_argument("--smoke", action="store_true", help="sizes that only show that it works")
     parser.add_argument("--decision-nodes", type=_counts, metavar="N,N", help="(a) nodes in the snapshot")
     parser.add_argument("--decision-seconds", type=float, metavar="S", help="(a) seconds per size")
@@ -71,14 +73,6 @@ _SMOKE: dict[str, object] = {
 }
 
 
-def _parts(text: str) -> tuple[str, ...]:
-    parts = tuple(sorted({part.strip() for part in text.split(",")}))
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    return parts
-
-
 def _folder(text: str) -> Path:
     folder = Path(text).absolute()
     if not (folder / "operator" / "berth_operator").is_dir():
@@ -98,10 +92,7 @@ def _count(text: str) -> int:
 
 
 def _number(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+    number = whole_number(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f"must not be negative: {text}")
     return number

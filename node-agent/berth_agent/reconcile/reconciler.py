@@ -325,9 +325,8 @@ class Reconciler:
         """
         vm = self._tools.view.vm(work.owner.uid) or work.vm
         now = self._now()
-        waits = work.desired.start_at is not None and now < work.desired.start_at
         situation = Situation(
-            vm, work.desired, work.observed, work.answers, failure, work.vm.metadata.generation, waits
+            vm, work.desired, work.observed, work.answers, failure, work.vm.metadata.generation, work.desired.waits(now)
         )
         status = status_of(situation, now)
         if status == agents_part(vm):

@@ -44,12 +44,6 @@ def is_bound(vm: VirtualMachine) -> bool:
     return claim is not None and bool(vm.status.node_name) and vm.status.refused_claim != claim.id
 
 
-def wants_start(vm: VirtualMachine) -> bool:
-    """Whether a VM is stopped, its CPU and memory given back, and shall run."""
-    claim = vm.status.claim
-    return claim is not None and is_bound(vm) and vm.status.stopped_claim == claim.id and should_run(vm)
-
-
 def start_was_refused(vm: VirtualMachine) -> bool:
     """Whether the node's agent did not take the claim under which the VM was to start."""
     claim, ready = vm.status.claim, vm.status.condition("Ready")

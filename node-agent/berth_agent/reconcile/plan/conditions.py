@@ -128,7 +128,7 @@ def _why_not(situation: Situation, phase: Phase) -> _Aspect:
 
 
 def _looping(situation: Situation) -> str:
-    """Without a time in it: the same words until something changes."""
+    """The time is that of the next start, so the words stay the same until something changes."""
     at = situation.desired.start_at
     when = f", it is started again at {at.isoformat(timespec='seconds')}" if at is not None else ""
     return f"the guest has ended again soon after its start{when}"

@@ -62,6 +62,10 @@ class Desired:
         """Nothing of the VM belongs on this node."""
         return cls(goal=Goal.PURGE)
 
+    def waits(self, now: datetime) -> bool:
+        """Whether a guest keeps ending, and it is too early to start it again."""
+        return self.start_at is not None and now < self.start_at
+
     def stopping(self, *, destroy_at: datetime | None, asked_at: datetime | None) -> Self:
         """The same, with an end to its grace and the time of the last request."""
         return replace(self, destroy_at=destroy_at, asked_at=asked_at)

@@ -87,7 +87,7 @@ def _run(desired: Desired, observed: Observed, now: datetime) -> Plan:
     if observed.power.is_active:
         return _keep(desired, observed, now, paused=paused)
     dead: tuple[Step, ...] = (DestroyDomain(),) if observed.power is Power.CRASHED else ()
-    if desired.start_at is not None and now < desired.start_at:
+    if desired.start_at is not None and desired.waits(now):
         return Plan(dead, look_again_after=desired.start_at - now)
     disks = (CreateDisk(name) for name in desired.disk_names if name not in observed.disks)
     nics = (AttachInterface(name) for name in desired.interface_names)  # an intact one stays, and says what it is

@@ -31,8 +31,6 @@ class Answers:
     stopped: str | None = None
     """The claim whose CPU and memory are free."""
     refusal: str = ""
-    started: bool = False
-    """The domain was started in this round."""
     preparing: str = ""
     """What is under way, in words."""
 

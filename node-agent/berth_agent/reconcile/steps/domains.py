@@ -58,7 +58,6 @@ async def start(step: StartDomain, work: Round) -> None:
         raise ObjectChanged("the claim's CPU and memory have been given back")
     work.take_in(now.to_api())
     await work.tools.hypervisor.start(work.owner.uid, paused=step.paused, boot_id=work.tools.boot_id)
-    work.answers = replace(work.answers, started=True)
     _announce(work)
 
 
