@@ -4,6 +4,9 @@ Every write to the Lease is guarded by the resource version it was read at, so o
 is our own: a foreign holder is given `duration` since *we* last saw its Lease change, and we stop deciding
 `renew_deadline` after the *start* of our last successful renewal, which is before anyone else may take over. A process
 that was frozen finds this out by asking `valid`, which looks at the clock, before every write.
+The promise is that a dead leader is followed within 15 s: it is noticed at most `retry + duration` after its last
+renewal, as who waits looks again at the very moment at which the Lease runs out; the rest is for reading the cluster.
+No try may take the whole time: a link that died with the leader's machine would cost a successor its turn.
 The epoch is `leaseTransitions`: it grows with each change of holder, so agents can tell an old leader's claim.
 Source: client-go tools/leaderelection (semantics, defaults).
 """
@@ -30,9 +33,9 @@ class NotLeadingError(Exception):
 class LeaseTimes:
     """Seconds; `renew_deadline` less than `duration`, `retry` less than `renew_deadline`."""
 
-    duration: float = 15.0
-    renew_deadline: float = 10.0
-    retry: float = 2.0
+    duration: float = 9.0
+    renew_deadline: float = 6.0
+    retry: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.retry < self.renew_deadline < self.duration:
@@ -40,6 +43,11 @@ class LeaseTimes:
                 f"lease times must grow: retry {self.retry} < renew deadline {self.renew_deadline} "
                 f"< duration {self.duration}"
             )
+
+    @property
+    def patience(self) -> float:
+        """Seconds that one try to get or to renew the Lease may take."""
+        return max(self.retry, self.renew_deadline / 2)
 
 
 @dataclass
@@ -82,8 +90,15 @@ class Election:
         self._api, self._namespace, self._name, self._identity = api, namespace, name, identity
         self._times, self._clock, self._now = times, clock, now
         self._seen: tuple[str, float] = ("", 0.0)
+        self._runs_out = clock()
+        self._tried = clock()
         self._held: dict[str, Any] | None = None
         self._last_epoch = 0
+
+    @property
+    def idle(self) -> float:
+        """Seconds since it last reached for the Lease, or tried to renew it."""
+        return self._clock() - self._tried
 
     async def run(self, lead: Callable[[Leadership], Awaitable[None]]) -> None:
         """Acquire, lead until lost, and again, until cancelled; then release, so that the next need not wait.
@@ -115,18 +130,21 @@ class Election:
 
     async def _acquire(self) -> Leadership:
         while True:
-            started = self._clock()
+            started = self._tried = self._clock()
             try:
-                lease = await self._try_acquire()
-            except ApiError as error:
-                _LOGGER.warning("cannot reach for the Lease %s/%s: %s", self._namespace, self._name, error)
+                async with asyncio.timeout(self._times.patience):
+                    lease = await self._try_acquire()
+            except (ApiError, TimeoutError) as error:
+                why = str(error) or "no answer in time"
+                _LOGGER.warning("cannot reach for the Lease %s/%s: %s", self._namespace, self._name, why)
                 lease = None
             if lease is not None:
                 self._held = lease
                 self._last_epoch = lease["spec"]["leaseTransitions"]
                 until = started + self._times.renew_deadline
                 return Leadership(lease["spec"]["leaseTransitions"], until, self._clock)
-            await asyncio.sleep(self._times.retry)
+            left = self._runs_out - self._clock()
+            await asyncio.sleep(min(self._times.retry, left) if left > 0 else self._times.retry)
 
     async def _try_acquire(self) -> dict[str, Any] | None:
         try:
@@ -136,8 +154,8 @@ class Election:
         spec, version = lease.get("spec", {}), lease["metadata"]["resourceVersion"]
         if version != self._seen[0]:
             self._seen = (version, self._clock())
-        silent = self._clock() - self._seen[1]
-        if spec.get("holderIdentity") and silent < spec.get("leaseDurationSeconds", self._times.duration):
+        self._runs_out = self._seen[1] + spec.get("leaseDurationSeconds", self._times.duration)
+        if spec.get("holderIdentity") not in (None, "", self._identity) and self._clock() < self._runs_out:
             return None
         spec = self._spec(transitions=spec.get("leaseTransitions", 0) + 1)
         with suppress(Conflict):
@@ -157,14 +175,13 @@ class Election:
             await asyncio.sleep(min(self._times.retry, max(0.0, leadership.until - self._clock())))
             if not leadership.valid:
                 return
-            started = self._clock()
+            started = self._tried = self._clock()
             try:
-                async with asyncio.timeout(max(0.0, leadership.until - started)):
+                async with asyncio.timeout(min(self._times.patience, max(0.0, leadership.until - started))):
                     renewed = await self._renew()
-            except TimeoutError:
-                return
-            except ApiError as error:
-                _LOGGER.warning("cannot renew the Lease %s/%s: %s", self._namespace, self._name, error)
+            except (ApiError, TimeoutError) as error:
+                why = str(error) or "no answer in time"
+                _LOGGER.warning("cannot renew the Lease %s/%s: %s", self._namespace, self._name, why)
                 continue
             if not renewed:
                 return
@@ -184,14 +201,24 @@ class Election:
         return True
 
     async def _release(self) -> None:
+        """Give the Lease back. A renewal that was cut off may have been done: then it is another version by now."""
         held, self._held = self._held, None
         if held is None:
             return
-        spec = {**held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._timestamp()}
         try:
-            await self._update(held, spec)
-        except ApiError as error:
-            _LOGGER.info("the Lease could not be released, the next leader has to wait for its end: %s", error)
+            async with asyncio.timeout(self._times.renew_deadline):
+                try:
+                    await self._update(held, self._freed(held))
+                except Conflict:
+                    lease = await self._api.get(kinds.LEASE, self._name, self._namespace)
+                    if lease.get("spec", {}).get("holderIdentity") == self._identity:
+                        await self._update(lease, self._freed(lease))
+        except (ApiError, TimeoutError) as error:
+            why = str(error) or "no answer in time"
+            _LOGGER.info("the Lease could not be released, the next leader has to wait for its end: %s", why)
+
+    def _freed(self, lease: dict[str, Any]) -> dict[str, Any]:
+        return {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": self._timestamp()}
 
     async def _update(self, lease: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         metadata = {key: lease["metadata"][key] for key in ("name", "namespace", "resourceVersion", "uid")}

@@ -40,13 +40,14 @@ class Settings(BaseSettings):
     """Who we are in the leader's Lease. Must differ for every start: an epoch belongs to one process."""
 
     lease_name: str = "berth-operator"
-    lease_duration: Annotated[float, Field(ge=1)] = 15.0
-    """How long a leader that says nothing stays leader: client-go's default. A crashed leader costs this much."""
-    lease_renew_deadline: Annotated[float, Field(gt=0)] = 10.0
+    lease_duration: Annotated[float, Field(ge=1)] = 9.0
+    """How long a leader that says nothing stays leader. A crashed one is followed after at most this, `lease_retry`,
+    and the time to list the cluster: 15 s in all are promised, so this is less than client-go's 15 s."""
+    lease_renew_deadline: Annotated[float, Field(gt=0)] = 6.0
     """How long a leader may fail to renew before it stops deciding by itself; less than the duration, so that it has
     stopped before another can start, with room for clocks that run at different speed."""
-    lease_retry: Annotated[float, Field(gt=0)] = 2.0
-    """Between tries to get or to renew the Lease."""
+    lease_retry: Annotated[float, Field(gt=0)] = 1.0
+    """Between tries to get or to renew the Lease. One try may take half of the renew deadline."""
 
     heartbeat_timeout: Annotated[float, Field(gt=0)] = 40.0
     """A node whose Lease is older gets no new VMs: four missed heartbeats of 10 s, as Kubernetes waits for kubelets."""

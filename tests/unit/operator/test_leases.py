@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.fakes.api import FakeApi
@@ -23,7 +24,7 @@ class Candidate:
         self.name, self.api = name, api
         self.terms: list[Leadership] = []
         self.leads = False
-        self.ended = asyncio.Event()
+        self.began, self.ended = asyncio.Event(), asyncio.Event()
         self.task: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         self.election = Election(
@@ -39,6 +40,7 @@ class Candidate:
     async def lead(self, leadership: Leadership) -> None:
         self.terms.append(leadership)
         self.leads = True
+        self.began.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -109,6 +111,79 @@ async def test_a_crashed_leader_is_followed_after_its_lease_has_run_out() -> Non
         await asyncio.sleep(3)
         assert one.leads
         assert one.terms[0].epoch == 5
+
+
+@pytest.mark.parametrize("life", [10.0, 10.3, 10.7, 10.999])
+async def test_a_leader_that_dies_unseen_is_followed_soon_enough_to_keep_the_promise(life: float) -> None:
+    """15 s from its death to the first decision: what is left after this is for reading the cluster."""
+    api, loop = FakeApi(), asyncio.get_running_loop()
+    first, second = Candidate(api, "a"), Candidate(api, "b")
+    first.start()
+    await asyncio.sleep(0.4)
+    async with second.standing():
+        await asyncio.sleep(life)
+        api.fail(Unavailable(503, "", "dead"), verb="update", times=1)
+        await first.stop()
+        died = loop.time()
+        await asyncio.wait_for(second.began.wait(), 15)
+        assert loop.time() - died <= 10.0
+        assert second.terms[0].epoch == 2
+
+
+class Hanging(FakeApi):
+    """An API server behind a link that has died: the next calls are never answered."""
+
+    hung = 0
+
+    async def get(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self._hang()
+        return await super().get(*args, **options)
+
+    async def update(self, *args: Any, **options: Any) -> dict[str, Any]:
+        await self._hang()
+        return await super().update(*args, **options)
+
+    async def _hang(self) -> None:
+        if self.hung:
+            self.hung -= 1
+            await asyncio.Event().wait()
+
+
+async def test_one_call_that_is_never_answered_costs_neither_the_leadership_nor_the_turn() -> None:
+    api, loop = Hanging(), asyncio.get_running_loop()
+    first, second = Candidate(api, "a"), Candidate(api, "b")
+    async with first.standing():
+        await asyncio.sleep(5)
+        api.hung = 1
+        await asyncio.sleep(10)
+        assert first.leads
+        assert len(first.terms) == 1
+    api.hung, begun = 1, loop.time()
+    async with second.standing():
+        await asyncio.wait_for(second.began.wait(), 15)
+        assert loop.time() - begun <= 5
+
+
+async def test_a_renewal_that_was_cut_off_does_not_keep_the_lease_from_being_released() -> None:
+    api = FakeApi()
+    async with Candidate(api, "a").standing():
+        await asyncio.sleep(0.5)
+        body = api.peek(kinds.LEASE, "berth-operator", "berth-system")
+        assert body is not None
+        await api.update(
+            kinds.LEASE, "berth-operator", "berth-system", body | {"spec": body["spec"] | {"renewTime": "x"}}
+        )
+    assert lease(api)["holderIdentity"] == ""
+
+
+async def test_whoever_got_the_lease_without_hearing_of_it_does_not_wait_for_itself() -> None:
+    api, loop = FakeApi(), asyncio.get_running_loop()
+    api.fail(Unavailable(504, "", "no answer"), verb="create", after=True)
+    begun = loop.time()
+    async with Candidate(api, "a").standing() as one:
+        await asyncio.wait_for(one.began.wait(), 15)
+        assert loop.time() - begun <= 2
+        assert one.terms[0].epoch == 2
 
 
 async def test_a_leader_that_cannot_renew_stops_before_anyone_else_may_start() -> None:
