@@ -4,6 +4,7 @@ Debian has none of them in a version that fits. All are built with `-trimpath`, 
 cache key and the same binary on every machine.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from berth_dev import commands
@@ -32,7 +33,18 @@ CNI_PLUGINS = (
     "meta/tuning",
     "meta/vrf",
 )
-CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+CONTROL_PLANE_PARTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubectl",
+    "kubelet",
+    "kube-proxy",
+)
+CONTAINERD_VERSION = "v2.4.2"
+CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
+HELM_VERSION = "v3.21.4"
 _BUILD_TIMEOUT = 3000.0
 _LINKER_FLAGS = (
     "-s -w"
@@ -56,7 +68,7 @@ def build_tools(cache: Path, project: Path, say: Say) -> tuple[Path, Path]:
     sources = [module / name for name in ("go.mod", "go.sum", "main.go")]
     control_plane = cached(
         cache / "controlplane",
-        key_of(_LINKER_FLAGS, files=sources),
+        key_of(_LINKER_FLAGS, *CONTROL_PLANE_PARTS, files=sources),
         f"building the control plane of Kubernetes {KUBERNETES_VERSION} (minutes when Go's own cache is cold)",
         lambda folder: _build_control_plane(module, folder),
         say,
@@ -71,6 +83,29 @@ def build_tools(cache: Path, project: Path, say: Say) -> tuple[Path, Path]:
     return control_plane, cni
 
 
+def build_containerd(cache: Path, say: Say) -> Path:
+    """Return the folder of containerd, its shim for runc and its client, building them if the cache has none.
+
+    Raises:
+        CommandError: Go is missing, or the build failed.
+    """
+    module = "github.com/containerd/containerd/v2/cmd"
+    packages = [f"{module}/{part}@{CONTAINERD_VERSION}" for part in CONTAINERD_PARTS]
+    title = f"building containerd {CONTAINERD_VERSION} (minutes when Go's own cache is cold)"
+    return cached(cache / "containerd", key_of(*packages), title, lambda folder: _go_install(folder, packages), say)
+
+
+def build_helm(cache: Path, say: Say) -> Path:
+    """Return the helm program, building it if the cache has none.
+
+    Raises:
+        CommandError: Go is missing, or the build failed.
+    """
+    package = f"helm.sh/helm/v3/cmd/helm@{HELM_VERSION}"
+    title = f"building helm {HELM_VERSION} (minutes when Go's own cache is cold)"
+    return cached(cache / "helm", key_of(package), title, lambda folder: _go_install(folder, [package]), say) / "helm"
+
+
 def _build_control_plane(module: Path, folder: Path) -> None:
     target = folder / "controlplane"
     commands.run(
@@ -83,7 +118,10 @@ def _build_control_plane(module: Path, folder: Path) -> None:
 
 def _build_cni_plugins(folder: Path) -> None:
     module = "github.com/containernetworking/plugins/plugins"
-    packages = [f"{module}/{plugin}@{CNI_PLUGINS_VERSION}" for plugin in CNI_PLUGINS]
+    _go_install(folder, [f"{module}/{plugin}@{CNI_PLUGINS_VERSION}" for plugin in CNI_PLUGINS])
+
+
+def _go_install(folder: Path, packages: Sequence[str]) -> None:
     commands.run(
         ["env", f"GOBIN={folder}", "go", "install", "-trimpath", "-ldflags", "-s -w", *packages],
         timeout=_BUILD_TIMEOUT,
