@@ -21,6 +21,7 @@ from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
+from berth_operator.sealing import can_seal_to
 from berth_operator.store import Change
 
 FAILURE_WINDOW = 600.0
@@ -32,7 +33,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
     status, spec = hypervisor.status, hypervisor.spec
     return NodeFacts(
         name=hypervisor.metadata.name,
-        allocatable=allocatable_of(hypervisor),
+        allocatable=allocatable_of(hypervisor, node.allocatable if node else None),
         slots=spec.max_virtual_machines,
         accelerator=status.accelerator or "" if status.capacity else "",
         schedulable=spec.schedulable and not spec.maintenance and not (node is not None and node.cordoned),
@@ -45,7 +46,7 @@ def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
         firmware=frozenset(status.firmware),
         failing_networks={network.name: network.message for network in status.networks if not network.ready},
         images=frozenset(HeldImage(image.digest, to_bytes(image.size)) for image in status.images),
-        public_key=status.public_key or "",
+        public_key=status.public_key if status.public_key and can_seal_to(status.public_key) else "",
     )
 
 

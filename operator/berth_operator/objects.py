@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from berth_api.allocatable import Amounts
+from berth_api.quantities import to_bytes, to_millis
 from berth_operator.scheduling.nodes import Taint
 
 
@@ -17,6 +19,8 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     cordoned: bool = False
+    allocatable: Amounts | None = None
+    """CPU and memory that Pods may have in all, by its kubelet; None: no kubelet has said."""
 
     @classmethod
     def from_api(cls, body: Mapping[str, Any]) -> "Node":
@@ -31,7 +35,15 @@ class Node:
             labels=dict(metadata.get("labels") or {}),
             taints=taints,
             cordoned=bool(spec.get("unschedulable", False)),
+            allocatable=_amounts(body.get("status", {}).get("allocatable") or {}),
         )
+
+
+def _amounts(resources: Mapping[str, Any]) -> Amounts | None:
+    """Of a list of resources as in core/v1; None where it does not name both."""
+    if "cpu" not in resources or "memory" not in resources:
+        return None
+    return Amounts(cpu=to_millis(resources["cpu"]), memory=to_bytes(resources["memory"]))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.needs import Amounts, claimed, is_as_asked, kept, wants_sealed
 from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
-from berth_operator.controllers.secrets import seal
 from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import Holding, held_by
@@ -26,6 +25,7 @@ from berth_operator.scheduling.place import Rejection, place
 from berth_operator.scheduling.profiles import DEFAULT, Profile
 from berth_operator.scheduling.requests import Request, request_of
 from berth_operator.scheduling.staying import RESIZING, STARTING, stay
+from berth_operator.sealing import seal
 
 
 @dataclass(frozen=True)

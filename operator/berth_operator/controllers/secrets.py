@@ -1,14 +1,10 @@
-"""User-data from a Secret, sealed to the one node that may read it. Agents themselves read no Secrets.
+"""User-data from a Secret, which is then sealed (`berth_operator.sealing`) to the one node that may read it.
 
 Secrets are read one at a time, when a VM that names one is about to be bound, and are never listed or watched: the
 operator needs `get` on them only, and keeps none.
 """
 
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
-
-from nacl.exceptions import CryptoError
-from nacl.public import PublicKey, SealedBox
+from base64 import b64decode
 
 from berth_api import kinds
 from berth_api.client import Api, NotFound
@@ -51,16 +47,3 @@ async def read_user_data(api: Api, vm: VirtualMachine) -> bytes | None:
             polls=True,
         )
     return content
-
-
-def seal(content: bytes, public_key: str) -> str:
-    """Seal to a node's Curve25519 public key (base64): libsodium's sealed box, in base64.
-
-    Raises:
-        ValueError: that is no public key.
-    """
-    try:
-        key = PublicKey(b64decode(public_key, validate=True))
-    except (Base64Error, CryptoError, TypeError) as error:
-        raise ValueError(f"not a Curve25519 public key in base64: {error}") from error
-    return b64encode(SealedBox(key).encrypt(content)).decode()

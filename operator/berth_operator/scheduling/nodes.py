@@ -1,19 +1,22 @@
 """What a decision may know of one node, apart from what VMs hold on it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from berth_api.allocatable import NOTHING, Amounts, allocatable
-from berth_api.hypervisors import Hypervisor
+from berth_api.hypervisors import Hypervisor, HypervisorSpec, Reserved
 from berth_api.quantities import to_bytes, to_millis
 
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+
+_NO_RESERVE = Reserved(memory="0")
+"""Beside a Node's allocatable, which is what the kubelet's own reserves have left."""
 
 
 class HeldImage(NamedTuple):
@@ -62,20 +65,33 @@ class NodeFacts:
     images: frozenset[HeldImage] = frozenset()
     """The images that it holds."""
     public_key: str = ""
+    """To which user-data can be sealed; empty: none."""
 
 
-def allocatable_of(hypervisor: Hypervisor) -> Amounts:
-    """What VMs may claim of the node by what it has reported; nothing before its first report."""
+def allocatable_of(hypervisor: Hypervisor, ceiling: Amounts | None = None) -> Amounts:
+    """What VMs may claim of the node by what it has reported; nothing before its first report.
+
+    Args:
+        hypervisor: What the node's agent reports, and what the administrator allows.
+        ceiling: CPU and memory that the kubelet says Pods may have of the node. An agent cannot write that, so however
+            much it reports, VMs get no more than this times the administrator's overcommit, less the Pods' requests.
+    """
     status = hypervisor.status
     if status.capacity is None:
         return NOTHING
     pods = status.pod_requests
-    return allocatable(
+    requested = Amounts(cpu=to_millis(pods.cpu), memory=to_bytes(pods.memory)) if pods is not None else NOTHING
+    reported = allocatable(
         Amounts(
             cpu=to_millis(status.capacity.cpu),
             memory=to_bytes(status.capacity.memory),
             pools={pool.name: to_bytes(pool.capacity) for pool in status.storage_pools if pool.ready},
         ),
         hypervisor.spec,
-        Amounts(cpu=to_millis(pods.cpu), memory=to_bytes(pods.memory)) if pods is not None else NOTHING,
+        requested,
     )
+    if ceiling is None:
+        return reported
+    unreserved = HypervisorSpec(overcommit=hypervisor.spec.overcommit, reserved=_NO_RESERVE)
+    most = allocatable(ceiling, unreserved, requested)
+    return replace(reported, cpu=min(reported.cpu, most.cpu), memory=min(reported.memory, most.memory))
