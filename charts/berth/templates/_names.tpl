@@ -1,0 +1,59 @@
+{{/* Labels of everything. Names are fixed: Berth's kinds are the cluster's, so there is one Berth in a cluster. */}}
+{{- define "berth.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
+app.kubernetes.io/part-of: berth
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* What selects a part's Pods; never changed, since a Deployment's selector cannot be. Takes a part's name. */}}
+{{- define "berth.selector" -}}
+app.kubernetes.io/name: berth
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* An image's reference. Takes root and image: a map of repository, tag and digest. */}}
+{{- define "berth.image" -}}
+{{- $name := .image.repository -}}
+{{- with .root.Values.imageRegistry }}{{ $name = printf "%s/%s" (trimSuffix "/" .) $name }}{{ end -}}
+{{- if .image.digest }}{{ $name }}@{{ .image.digest }}
+{{- else }}{{ $name }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{/* Secrets to pull images with. */}}
+{{- define "berth.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Further settings as environment. Takes prefix and settings. */}}
+{{- define "berth.settings" -}}
+{{- range $name, $value := .settings }}
+- name: {{ printf "%s%s" $.prefix (upper $name) }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- end }}
+
+{{/*
+The manifests of a file as they are for this release: in its namespace, with its labels. The files name the namespace
+berth-system, and are applied as they are by whoever uses no Helm. Takes root and path.
+*/}}
+{{- define "berth.manifests" -}}
+{{- $root := .root -}}
+{{- range $text := regexSplit "(?m)^---\\s*$" (.root.Files.Get .path) -1 }}
+{{- $object := $text | replace "berth-system" $root.Release.Namespace | fromYaml }}
+{{- if hasKey $object "kind" }}
+{{- $labels := merge (include "berth.labels" $root | fromYaml) ($object.metadata.labels | default dict) }}
+{{- $_ := set $object.metadata "labels" $labels }}
+---
+{{ toYaml $object }}
+{{- end }}
+{{- end }}
+{{- end }}
