@@ -1,6 +1,7 @@
 """The command line of `berth-operator`: alone it runs the operator, `explain vm` says why a VM is where it is.
 
-`explain` is for people at their own machines: it needs their kubeconfig and the right to read, not the operator.
+What an installation runs is in `installcommands`. `explain` is for people at their own machines: it needs their
+kubeconfig and the right to read, not the operator.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from berth_api.client import ApiClient, ApiError, Forbidden
 from berth_operator import explaining
 from berth_operator.explaining import Unexplainable
 from berth_operator.explanations import Explanation, NodeAccount
+from berth_operator.installcommands import add_commands
 from berth_operator.kubeconfigs import locate, namespace_of
 from berth_operator.schedulerconfigs import ConfigError, read_profiles
 from berth_operator.scheduling.profiles import Profile
@@ -91,6 +93,7 @@ def new_app(operate: Callable[[], None]) -> typer.Typer:
     explain = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Say why something is as it is.")
     explain.command("vm", help=_EXPLAIN_HELP)(explain_vm)
     app.add_typer(explain, name="explain")
+    add_commands(app)
 
     @app.callback(invoke_without_command=True)
     def run(context: typer.Context) -> None:
