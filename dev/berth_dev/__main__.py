@@ -26,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--operator", type=_switch, default=True, metavar="0|1", help="run the operator (1)")
     up.add_argument("--agent", type=_switch, default=True, metavar="0|1", help="run an agent on each node (1)")
     up.add_argument("--scheduler", type=_switch, default=False, metavar="0|1", help="run kube-scheduler (0)")
+    up.add_argument("--kubelets", type=_switch, default=False, metavar="0|1", help="let nodes run Pods, not Berth (0)")
     up.add_argument("--durable-etcd", type=_switch, default=False, metavar="0|1", help="let etcd sync to disk (0)")
     up.add_argument("--accelerator", default="tcg", choices=["auto", "kvm", "tcg"], help="how guests run (tcg)")
     up.add_argument(
@@ -90,9 +91,10 @@ def _exit(number: int, _: object) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     options = Options(
         nodes=arguments.nodes,
-        operator=arguments.operator,
-        agent=arguments.agent,
+        operator=arguments.operator and not arguments.kubelets,
+        agent=arguments.agent and not arguments.kubelets,
         scheduler=arguments.scheduler,
+        kubelets=arguments.kubelets,
         durable_etcd=arguments.durable_etcd,
         accelerator=arguments.accelerator,
     )

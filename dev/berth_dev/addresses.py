@@ -15,6 +15,8 @@ MAX_CLUSTERS = 64
 MAX_NODES = 99
 FIRST_SECOND_OCTET = 88
 _FIRST_NODE_HOST = 11
+_SERVICE_OCTET = 16
+_FIRST_POD_OCTET = 128
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,18 @@ class AddressPlan:
 
     @property
     def service_subnet(self) -> IPv4Network:
-        """Cluster addresses of Services; nothing routes them here."""
-        return IPv4Network((int(self.network.network_address) + (128 << 8), 20))
+        """Cluster addresses of Services; only a node with a kube-proxy knows the way to them."""
+        return IPv4Network((int(self.network.network_address) + (_SERVICE_OCTET << 8), 20))
+
+    @property
+    def pods(self) -> IPv4Network:
+        """What the subnets of all nodes' Pods are part of, and no other address of the cluster is."""
+        return IPv4Network((int(self.network.network_address) + (_FIRST_POD_OCTET << 8), 17))
+
+    def pod_subnet(self, number: int) -> IPv4Network:
+        """Addresses of a node's Pods; the way to them is through the node."""
+        self.node(number)
+        return self._subnet(_FIRST_POD_OCTET + number)
 
     @property
     def loopback(self) -> IPv4Address:

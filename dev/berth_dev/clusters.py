@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
-from berth_dev import berthparts, controlplane, states
+from berth_dev import berthparts, commands, controlplane, runs, states
 from berth_dev.errors import DevError
 from berth_dev.images import GuestImage, read_images
 from berth_dev.kube import Kubectl
@@ -108,6 +108,31 @@ class Cluster:
     def images(self) -> dict[str, GuestImage]:
         """The guest images, by name: `tiny` and `debian`."""
         return read_images(self.run.artifacts.images)
+
+    def import_image(self, archive: Path) -> None:
+        """Bring a container image to every node, from an OCI archive that names it.
+
+        Raises:
+            CommandError: A node's containerd does not take it, or the nodes have none.
+        """
+        for node in self.nodes:
+            node.import_image(archive)
+
+    def helm(self, *args: str, timeout: float = 300.0) -> str:
+        """Run helm as administrator and return its output; only where there are kubelets.
+
+        Args:
+            args: Its arguments.
+            timeout: Seconds.
+
+        Raises:
+            CommandError: It failed; the message has its standard error.
+        """
+        folder = self.run.state / "helm"
+        own = {"KUBECONFIG": str(self.kubeconfig)}
+        own |= {f"HELM_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+        env = runs.environment(self.run.run_id, own)
+        return commands.run([str(self.run.artifacts.helm), *args], timeout=timeout, env=env).stdout
 
     @property
     def operator(self) -> Part:

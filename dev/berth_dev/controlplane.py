@@ -1,14 +1,14 @@
 """The control plane's programs and their flags.
 
 The API server listens on the underlay, where nodes reach it. All else listens on the cluster's own loopback address,
-where neither nodes nor guests get to it. There are no kubelets, so the controllers that watch for their heartbeats are
-off: they would declare every node lost.
+where neither nodes nor guests get to it. Where there are no kubelets, the controllers that watch for their heartbeats
+are off: they would declare every node lost.
 """
 
 import http.client
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from berth_dev import imageserver, kubeconfigs, linkserver
@@ -22,6 +22,8 @@ ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
 CONTROLLER_MANAGER_PORT = 10257
 SCHEDULER_PORT = 10259
+KUBELET_CLIENT = "kubelet-client"
+"""Names the certificate that the API server shows to kubelets."""
 _PROBE_TIMEOUT = 2.0
 
 
@@ -72,10 +74,16 @@ def answers(url_host: str, port: int, path: str, *, ca: Path | None = None, toke
         return False
 
 
-def write_credentials(folder: Path) -> None:
-    """Make the token file and the signing key in the control plane's folder."""
-    kubeconfigs.write_secret(folder / "tokens.csv", kubeconfigs.token_file(kubeconfigs.new_users()))
+def write_credentials(folder: Path, nodes: Sequence[str] = ()) -> None:
+    """Make the token file, the signing key and the client's certificate in the control plane's folder.
+
+    Args:
+        folder: The control plane's.
+        nodes: Names of the nodes that have a kubelet.
+    """
+    kubeconfigs.write_secret(folder / "tokens.csv", kubeconfigs.token_file(kubeconfigs.new_users(nodes)))
     kubeconfigs.new_signing_key(folder / "sa.key", folder / "sa.pub")
+    kubeconfigs.new_client_certificate(KUBELET_CLIENT, folder)
 
 
 def write_kubeconfigs(run: Run, folder: Path) -> None:
@@ -96,7 +104,7 @@ def programs(run: Run, bin_folder: Path, folder: Path) -> Mapping[str, Program]:
         folder: Where they keep their state.
     """
     made = [_etcd(run, bin_folder, folder), _apiserver(run, bin_folder, folder), _controllers(run, bin_folder, folder)]
-    if run.options.scheduler:
+    if run.options.scheduler or run.options.kubelets:
         made.append(_scheduler(run, bin_folder, folder))
     return {program.name: program for program in made}
 
@@ -137,6 +145,8 @@ def _apiserver(run: Run, bin_folder: Path, folder: Path) -> Program:
         f"--service-account-signing-key-file={folder / 'sa.key'}",
         "--allow-privileged=true",
         "--kubelet-preferred-address-types=InternalIP",
+        f"--kubelet-client-certificate={folder / KUBELET_CLIENT}.crt",
+        f"--kubelet-client-key={folder / KUBELET_CLIENT}.key",
     ]
 
     def is_ready() -> bool:
@@ -154,7 +164,7 @@ def _controllers(run: Run, bin_folder: Path, folder: Path) -> Program:
         str(bin_folder / "kube-controller-manager"),
         f"--kubeconfig={folder / 'kube-controller-manager.kubeconfig'}",
         f"--bind-address={loopback}",
-        "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller",
+        f"--controllers={'*' if run.options.kubelets else '*,-node-lifecycle-controller,-taint-eviction-controller'}",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={folder / 'sa.key'}",
         f"--root-ca-file={folder / 'certs' / 'apiserver.crt'}",

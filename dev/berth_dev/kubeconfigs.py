@@ -10,6 +10,7 @@ import io
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,12 +32,21 @@ class StaticUser:
     groups: tuple[str, ...] = ()
 
 
-def new_users() -> list[StaticUser]:
-    """The administrator and the parts of the control plane, each with a fresh token."""
+def new_users(nodes: Sequence[str] = ()) -> list[StaticUser]:
+    """The administrator, the parts of the control plane, and those of nodes with a kubelet, each with a fresh token.
+
+    Args:
+        nodes: Names of the nodes that have a kubelet.
+    """
+    kubelets = [
+        *(StaticUser(f"system:node:{name}", secrets.token_hex(16), ("system:nodes",)) for name in nodes),
+        *([StaticUser("system:kube-proxy", secrets.token_hex(16))] if nodes else []),
+    ]
     return [
         StaticUser("admin", secrets.token_hex(16), ("system:masters",)),
         StaticUser("system:kube-controller-manager", secrets.token_hex(16)),
         StaticUser("system:kube-scheduler", secrets.token_hex(16)),
+        *kubelets,
     ]
 
 
@@ -92,3 +102,12 @@ def new_signing_key(private: Path, public: Path) -> None:
     )
     private.chmod(0o600)
     commands.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)])
+
+
+def new_client_certificate(name: str, folder: Path) -> None:
+    """Make a certificate that a client shows, and that is its own authority: `NAME.crt` and `NAME.key`."""
+    key = folder / f"{name}.key"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", str(key)]
+    purpose = ["-subj", f"/CN={name}", "-days", "30", "-addext", "extendedKeyUsage=clientAuth"]
+    commands.run(["openssl", "req", "-x509", *curve, *purpose, "-out", str(folder / f"{name}.crt")])
+    key.chmod(0o600)

@@ -59,6 +59,17 @@ def node_links_inside(plan: AddressPlan, number: int) -> list[str]:
     ]
 
 
+def pod_routes_on_host(plan: AddressPlan, nodes: int) -> list[str]:
+    """Let the machine reach the Pods of nodes with a kubelet; goes with the underlay's bridge."""
+    return [f"route add {plan.pod_subnet(number)} via {plan.node(number)}" for number in range(1, nodes + 1)]
+
+
+def pod_routes_inside(plan: AddressPlan, number: int, nodes: int) -> list[str]:
+    """Let a node reach the Pods of all others."""
+    others = (other for other in range(1, nodes + 1) if other != number)
+    return [f"route add {plan.pod_subnet(other)} via {plan.node(other)}" for other in others]
+
+
 def apply(batch: Sequence[str], *, entering: Sequence[str] = ()) -> None:
     """Run a batch, stopping at the first line that fails.
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+from berth_dev import kubelets
 from berth_dev.addresses import AddressPlan
 from berth_dev.errors import DevError
 from berth_dev.images import IMAGE_HOST
@@ -53,7 +54,7 @@ log_outputs = "3:stderr"
 """
 
 
-def fstab(run_id: str, private: Path, var_lib: Sequence[str]) -> str:
+def fstab(run_id: str, private: Path, var_lib: Sequence[str], *, kubelet: bool = False) -> str:
     """Write the mounts of a node, in the order in which they are made.
 
     The first carries the run's mark (see `berth_dev.runs`), so that a node's processes are known from the first moment
@@ -63,6 +64,7 @@ def fstab(run_id: str, private: Path, var_lib: Sequence[str]) -> str:
         run_id: The run's id.
         private: The node's own folder; holds a folder for each of its own.
         var_lib: Names of the folders in the machine's /var/lib.
+        kubelet: Whether the node has one.
     """
     lines = [
         f"{mount_source(run_id)} /run tmpfs mode=755,size=256m 0 0",
@@ -72,14 +74,21 @@ def fstab(run_id: str, private: Path, var_lib: Sequence[str]) -> str:
         f"{_HOST_CGROUP} /sys/fs/cgroup none rbind 0 0",
         "tmpfs /var/lib tmpfs mode=755,size=16m 0 0",
     ]
-    own = {Path(folder).name for folder in _OWN_FOLDERS if folder.startswith("/var/lib/")}
+    folders = _own_folders(kubelet=kubelet)
+    own = {Path(folder).name for folder in folders if folder.startswith("/var/lib/")}
     lines += [
         f"{_HOST_VAR_LIB}/{_escaped(name)} /var/lib/{_escaped(name)} none rbind,X-mount.mkdir 0 0"
         for name in sorted(set(var_lib) - own)
     ]
-    lines += [f"{_escaped(str(private))}{folder} {folder} none bind,X-mount.mkdir 0 0" for folder in _OWN_FOLDERS]
-    lines.append(f"{_escaped(str(private))}/etc/hosts /etc/hosts none bind 0 0")
+    lines += [f"{_escaped(str(private))}{folder} {folder} none bind,X-mount.mkdir 0 0" for folder in folders]
+    files = ["/etc/hosts", *(f"/proc/sys/{name}" for name in (kubelets.SYSCTLS if kubelet else ()))]
+    lines += [f"{_escaped(str(private))}{file} {file} none bind 0 0" for file in files]
     return "\n".join(lines) + "\n"
+
+
+def _own_folders(*, kubelet: bool) -> Sequence[str]:
+    """Every folder that a node has of its own, what is mounted over another after it."""
+    return [*(kubelets.OWN_FOLDERS if kubelet else ()), *_OWN_FOLDERS]
 
 
 def _escaped(path: str) -> str:
@@ -97,8 +106,16 @@ def hosts(plan: AddressPlan, node: str, number: int) -> str:
     )
 
 
-def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) -> None:
+def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int, *, kubelet: bool = False) -> None:
     """Lay out a node's own folders, its configuration, and the fstab of its mounts.
+
+    Args:
+        folder: The node's.
+        run_id: The run's id.
+        plan: The cluster's addresses.
+        node: The node's name.
+        number: Counted from 1.
+        kubelet: Whether the node has one.
 
     Raises:
         DevError: libvirt's packages are not installed, so that there is nothing to mount over.
@@ -107,7 +124,7 @@ def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) 
     if missing:
         raise DevError(f"{', '.join(missing)} missing: libvirt is not installed; run dev/bootstrap.sh")
     private = folder / "fs"
-    for own in _OWN_FOLDERS:
+    for own in _own_folders(kubelet=kubelet):
         (private / own.removeprefix("/")).mkdir(parents=True, exist_ok=True)
     (private / IMPORT_FOLDER.removeprefix("/")).mkdir()
     (private / "etc/hosts").write_text(hosts(plan, node, number), encoding="utf-8")
@@ -118,4 +135,4 @@ def write(folder: Path, run_id: str, plan: AddressPlan, node: str, number: int) 
     (libvirt / "virtlogd.conf").write_text(_VIRTLOGD_CONF, encoding="utf-8")
     (libvirt / "qemu").mkdir(exist_ok=True)
     var_lib = [entry.name for entry in Path("/var/lib").iterdir() if entry.is_dir() and not entry.is_symlink()]
-    (folder / "fstab").write_text(fstab(run_id, private, var_lib), encoding="utf-8")
+    (folder / "fstab").write_text(fstab(run_id, private, var_lib, kubelet=kubelet), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""A node: a network, mount and UTS namespace each, with a libvirtd and an agent inside.
+"""A node: a network, mount and UTS namespace each, with a libvirtd and an agent inside, or a kubelet to bring one.
 
 The namespaces belong to one process that does nothing else, the *holder*; all others enter them through it, as the
 processes of a hostNetwork Pod enter those of their machine.
@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from berth_dev import commands, guests, links, nodefs, runs
+from berth_dev import cgroups, commands, guests, kubelets, links, nodefs, runs
 from berth_dev.errors import DevError
 from berth_dev.guests import GuestProcess
 from berth_dev.parts import Part, Program
@@ -39,6 +39,9 @@ class NodeHandle:
         self.holder = Part(run, f"{self.name}.holder", self._holder)
         self.virtlogd = Part(run, f"{self.name}.virtlogd", self._virtlogd)
         self.libvirtd = Part(run, f"{self.name}.libvirtd", self._libvirtd)
+        self.containerd = Part(run, f"{self.name}.containerd", lambda: kubelets.containerd_program(run, self))
+        self.kubelet = Part(run, f"{self.name}.kubelet", lambda: kubelets.kubelet_program(run, self))
+        self.proxy = Part(run, f"{self.name}.kube-proxy", lambda: kubelets.proxy_program(run, self))
         self.agent = Part(run, f"{self.name}.agent", lambda: self._agent(self))
 
     @property
@@ -55,6 +58,8 @@ class NodeHandle:
     def parts(self) -> list[Part]:
         """All that runs on the node by our doing, in the order in which it is started."""
         parts = [self.holder, self.virtlogd, self.libvirtd]
+        if self._run.options.kubelets:
+            return [*parts, self.containerd, self.kubelet, self.proxy]
         return [*parts, self.agent] if self._run.options.agent else parts
 
     @property
@@ -97,7 +102,10 @@ class NodeHandle:
 
     def lay_out(self) -> None:
         """Write the node's own files; nothing of it runs yet."""
-        nodefs.write(self.folder, self._run.run_id, self._run.plan, self.name, self.number)
+        run = self._run
+        nodefs.write(self.folder, run.run_id, run.plan, self.name, self.number, kubelet=run.options.kubelets)
+        if run.options.kubelets:
+            kubelets.lay_out(run, self)
 
     def agent_program(self) -> Program:
         """How the node's agent is started now: for one that stands in for it."""
@@ -123,7 +131,8 @@ class NodeHandle:
         holder = self.holder.identity
         if holder is None:
             return
-        runs.end_where(lambda pid: is_inside(pid, holder.pid), but=holder)
+        group = cgroups.path_of(self._run.run_id, self.name)
+        runs.end_where(lambda pid: is_inside(pid, holder.pid) or cgroups.holds(group, pid), but=holder)
         self.holder.kill()
         plan = self._run.plan
         links.remove_names([plan.uplink(self.number), plan.vm_port(self.number)])
@@ -166,6 +175,26 @@ class NodeHandle:
         links.apply(links.node_links_on_host(plan, self.number, self.holder.pid))
         links.disable_ipv6(plan, [plan.uplink(self.number), plan.vm_port(self.number)])
         links.apply(links.node_links_inside(plan, self.number), entering=self.entering)
+        if self._run.options.kubelets:
+            self._make_for_kubelet()
+
+    def _make_for_kubelet(self) -> None:
+        """Add what a kubelet takes: mounts that Pods share with the node, its control group, the way to other Pods."""
+        self.exec(["mount", "--make-rshared", "/"])
+        cgroups.make(self._run.run_id, self.name)
+        routes = links.pod_routes_inside(self._run.plan, self.number, self._run.options.nodes)
+        links.apply(routes, entering=self.entering)
+
+    def import_image(self, archive: Path) -> None:
+        """Bring a container image to the node.
+
+        Args:
+            archive: An OCI archive whose index names it.
+
+        Raises:
+            CommandError: containerd does not run, or does not take it.
+        """
+        kubelets.import_image(self._run, self, archive)
 
     def _wait_for_namespaces(self) -> None:
         """Wait until the holder has left the machine's namespaces: its process exists a moment before that."""

@@ -3,7 +3,8 @@
 A list of process ids cannot be complete: whoever writes it can be killed between starting a process and noting it, and
 guests are started by libvirtd, not by us. So every run has an id, and everything it starts carries it: in its
 environment, which children inherit, or, where a program clears that (libvirtd for its guests), in its mount namespace,
-as the source of a mount that every node makes first. Both come from the kernel, so no record has to be right, and
+as the source of a mount that every node makes first. A Pod's processes have neither, but cannot leave the control group
+that is named after the run (`berth_dev.cgroups`). All of these come from the kernel, so no record has to be right, and
 nobody else's process can match.
 """
 
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+from berth_dev import cgroups
 from berth_dev.errors import DevError
 from berth_dev.processes import ProcessIdentity, poll_until
 
@@ -38,15 +40,18 @@ def mount_source(run_id: str) -> str:
     return f"berth-dev-{run_id}"
 
 
-def is_marked(run_id: str, *, environ: bytes, mountinfo: str) -> bool:
+def is_marked(run_id: str, *, environ: bytes, mountinfo: str, groups: str = "") -> bool:
     """Whether a process belongs to the run.
 
     Args:
         run_id: The run's id.
         environ: What /proc/PID/environ holds.
         mountinfo: What /proc/PID/mountinfo holds.
+        groups: What /proc/PID/cgroup holds.
     """
     if f"{RUN_VARIABLE}={run_id}".encode() in environ.split(b"\0"):
+        return True
+    if cgroups.is_inside(f"/{cgroups.name_of(run_id)}", groups):
         return True
     return any(_source(line) == mount_source(run_id) for line in mountinfo.splitlines())
 
@@ -70,6 +75,7 @@ def find(run_id: str) -> Iterator[ProcessIdentity]:
                 run_id,
                 environ=(entry / "environ").read_bytes(),
                 mountinfo=(entry / "mountinfo").read_text(encoding="utf-8", errors="replace"),
+                groups=(entry / "cgroup").read_text(encoding="utf-8", errors="replace"),
             )
         except OSError:  # it has ended, or is one that not even root may look into: none of ours
             continue

@@ -7,12 +7,14 @@ nothing that `teardown` cannot find.
 import os
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from berth_dev import (
     berthparts,
     caches,
     capabilities,
+    containers,
     controlplane,
     images,
     kube,
@@ -40,13 +42,26 @@ def project_root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-def build(say: Say) -> Artifacts:
-    """Build what the cache does not have yet."""
+def build(say: Say, *, kubelets: bool = False) -> Artifacts:
+    """Build what the cache does not have yet.
+
+    Args:
+        say: Takes progress lines.
+        kubelets: Whether nodes are to run Pods.
+    """
     cache, project = caches.cache_root(), project_root()
     if cache.is_relative_to("/run"):
         raise DevError(f"BERTH_CACHE={cache}: nodes have a /run of their own and would not see it")
     bin_folder, cni_folder = tools.build_tools(cache, project, say)
-    return Artifacts(bin_folder, cni_folder, images.build_images(cache, project, say))
+    made = Artifacts(bin_folder, cni_folder, images.build_images(cache, project, say))
+    if not kubelets:
+        return made
+    return replace(
+        made,
+        containerd=tools.build_containerd(cache, say),
+        pause=containers.pause_image(cache, project, say),
+        helm=tools.build_helm(cache, say),
+    )
 
 
 def bring_up(name: str, options: Options, *, say: Say, root: Path, anew: bool) -> Cluster:
@@ -54,7 +69,7 @@ def bring_up(name: str, options: Options, *, say: Say, root: Path, anew: bool) -
     states.check_name(name)
     if os.geteuid() != 0:
         raise DevError("a cluster takes namespaces, bridges and a libvirtd: run this as root")
-    artifacts = build(say)
+    artifacts = build(say, kubelets=options.kubelets)
     if anew and teardown.take_down(name, say=say, root=root):
         say(f"took the former cluster {name} down")
     with states.locked(root / name), ExitStack() as choosing:
@@ -121,9 +136,14 @@ def _make(cluster: Cluster, say: Say) -> None:
     _start_api(cluster)
     _make_nodes(cluster, say)
     _finish_control_plane(cluster, say)
-    _install(cluster, say)
-    _wait_for_libvirt(cluster, say)
-    _start_berth(cluster, say)
+    if cluster.run.options.kubelets:
+        _start_kubelets(cluster, say)
+        _wait_for_libvirt(cluster, say)
+        _wait_for_kubelets(cluster, say)
+    else:
+        _install(cluster, say)
+        _wait_for_libvirt(cluster, say)
+        _start_berth(cluster, say)
 
 
 def _lay_links(cluster: Cluster) -> None:
@@ -137,7 +157,8 @@ def _start_api(cluster: Cluster) -> None:
     """Start what takes longest to come up; nothing waits for it yet."""
     folder = cluster.run.state / "control-plane"
     folder.mkdir()
-    controlplane.write_credentials(folder)
+    kubelets = [node.name for node in cluster.nodes] if cluster.run.options.kubelets else []
+    controlplane.write_credentials(folder, kubelets)
     for name in ("etcd", "kube-apiserver", "image-server", *(["links"] if cluster.run.options.links else [])):
         cluster.part(name).start()
 
@@ -150,6 +171,10 @@ def _make_nodes(cluster: Cluster, say: Say) -> None:
         node.make()
         node.virtlogd.start()
         node.libvirtd.start()
+        if cluster.run.options.kubelets:
+            node.containerd.start()
+    if cluster.run.options.kubelets:
+        links.apply(links.pod_routes_on_host(cluster.run.plan, len(cluster.nodes)))
 
 
 def _finish_control_plane(cluster: Cluster, say: Say) -> None:
@@ -172,6 +197,23 @@ def _install(cluster: Cluster, say: Say) -> None:
     kube.register_nodes(
         cluster.kubectl, [nodes.object_of(node, cpus=cpus, memory_kib=memory) for node in cluster.nodes]
     )
+
+
+def _start_kubelets(cluster: Cluster, say: Say) -> None:
+    """Bring what a sandbox takes to each node, and have it join."""
+    say("waiting for containerd on every node, starting kubelets")
+    for node in cluster.nodes:
+        node.containerd.wait_ready(_SLOW_START)
+        node.import_image(cluster.run.artifacts.pause)
+        node.kubelet.start()
+        node.proxy.start()
+
+
+def _wait_for_kubelets(cluster: Cluster, say: Say) -> None:
+    say("waiting for the nodes to be Ready")
+    for node in cluster.nodes:
+        node.kubelet.wait_ready(_SLOW_START)
+        node.proxy.wait_ready(_SLOW_START)
 
 
 def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:

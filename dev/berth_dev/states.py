@@ -34,6 +34,8 @@ class Options:
         scheduler: Whether kube-scheduler runs; nothing needs it until there are Pods.
         durable_etcd: Whether etcd syncs to disk, which only a test that cuts the power needs.
         accelerator: `auto`, `kvm` or `tcg`, for the agents.
+        kubelets: Whether nodes run Pods: each then has a containerd, a kubelet and a kube-proxy, and nothing of Berth
+            is there until its chart is installed.
         links: Whether operator and agents reach the API server through links that can be broken (`Cluster.link`).
         operator_env: Further environment of the operator.
         agent_env: Further environment of the agents.
@@ -45,6 +47,7 @@ class Options:
     scheduler: bool = False
     durable_etcd: bool = False
     accelerator: str = "tcg"
+    kubelets: bool = False
     links: bool = False
     operator_env: dict[str, str] = field(default_factory=dict)
     agent_env: dict[str, str] = field(default_factory=dict)
@@ -54,6 +57,8 @@ class Options:
             raise DevError(f"a cluster has 1 to {MAX_NODES} nodes, not {self.nodes}")
         if self.accelerator not in {"auto", "kvm", "tcg"}:
             raise DevError(f"the accelerator is auto, kvm or tcg, not {self.accelerator!r}")
+        if self.kubelets and (self.operator or self.agent or self.links):
+            raise DevError("with kubelets, Berth comes by its chart: operator, agent and links are not to be asked for")
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,17 @@ class Artifacts:
         bin: Holds the control plane's programs.
         cni: Holds the CNI plugins.
         images: Holds the guest images and their checksums.
+        containerd: Holds containerd's programs; the working directory where no node has a kubelet.
+        pause: The archive of the pause image; likewise.
+        helm: The helm program; likewise.
     """
 
     bin: Path
     cni: Path
     images: Path
+    containerd: Path = Path()
+    pause: Path = Path()
+    helm: Path = Path()
 
 
 @dataclass(frozen=True)

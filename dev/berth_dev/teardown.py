@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from berth_dev import links, runs, states
+from berth_dev import cgroups, links, runs, states
 from berth_dev.errors import DevError
 from berth_dev.kind import KindCluster
 from berth_dev.progress import Say
@@ -55,7 +55,8 @@ def remove_run(run: Run, say: Say, *, keep_logs: bool = False) -> None:
         KindCluster(run).delete()
     ended = runs.end_all(run.run_id)
     removed = links.remove(run.plan)
-    say(f"{run.cluster}: {ended} processes ended, {removed} links removed")
+    groups = cgroups.remove(run.run_id)
+    say(f"{run.cluster}: {ended} processes ended, {removed} links and {groups} control groups removed")
     for entry in run.state.iterdir():
         if entry.name in {"run.json", "logs"}:
             continue
