@@ -37,7 +37,8 @@ imagePullSecrets:
 {{- define "berth.settings" -}}
 {{- range $name, $value := .settings }}
 - name: {{ printf "%s%s" $.prefix (upper $name) }}
-  value: {{ $value | toString | quote }}
+  {{- /* Helm reads all numbers as floats, and would write a million as 1e+06. */}}
+  value: {{ if and (kindIs "float64" $value) (eq (floor $value) $value) }}{{ $value | int64 | toString | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}
 {{- end }}
 {{- end }}
 
