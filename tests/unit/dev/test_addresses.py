@@ -15,7 +15,7 @@ indexes = st.integers(0, MAX_CLUSTERS - 1)
 @given(indexes)
 def test_every_subnet_lies_in_the_clusters_own_network_and_none_overlap(index: int) -> None:
     plan = AddressPlan(index)
-    subnets = [plan.underlay, plan.vm_subnet, plan.service_subnet]
+    subnets = [plan.underlay, plan.vm_subnet, plan.service_subnet, plan.pods]
     assert all(subnet.subnet_of(plan.network) for subnet in subnets)
     assert not any(one.overlaps(other) for one in subnets for other in subnets if one is not other)
 

@@ -21,6 +21,12 @@ def test_a_process_that_clears_its_environment_is_known_by_its_mounts() -> None:
     assert not is_marked("0123", environ=b"", mountinfo=mountinfo)
 
 
+def test_a_process_of_a_pod_is_known_by_its_control_group() -> None:
+    groups = f"4:memory:/berth-dev-{RUN}/node-1/kubepods/pod-1/abc\n0::/\n"
+    assert is_marked(RUN, environ=b"", mountinfo="", groups=groups)
+    assert not is_marked("0123", environ=b"", mountinfo="", groups=groups)
+
+
 def test_a_mount_point_that_looks_like_the_mark_is_not_the_mark() -> None:
     hostile = f"55 40 0:31 / /mnt/{runs.mount_source(RUN)} rw,relatime - tmpfs tmpfs rw"
     assert not is_marked(RUN, environ=b"", mountinfo=hostile)
