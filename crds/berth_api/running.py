@@ -13,6 +13,12 @@ def restart_pending(vm: VirtualMachine) -> bool:
     return wanted is not None and status.started_at is not None and wanted != status.restarted_at
 
 
+def gave_back(vm: VirtualMachine) -> bool:
+    """Whether the CPU and memory of the VM's claim are free: whatever runs without another claim must not."""
+    claim = vm.status.claim
+    return claim is not None and claim.id == vm.status.stopped_claim
+
+
 def should_run(vm: VirtualMachine) -> bool:
     """Whether there should be a guest. A guest that has ended counts as what its status says: see `endReason`."""
     status = vm.status

@@ -189,13 +189,15 @@ class FakeHypervisor:
         await self._called("start", uid, paused, boot_id)
         if self._must(uid).power.is_active:
             return
-        self._set(uid, DomainPower.PAUSED if paused else DomainPower.RUNNING, "User" if paused else "Booted")
-        self._states[uid] = replace(self._states[uid], started_at=self._now(), boot_id=boot_id)
+        self._set(uid, DomainPower.PAUSED if paused else DomainPower.RUNNING, "User" if paused else "Unpaused")
+        noted = {"started_at": self._now(), "boot_id": boot_id}
+        self._states[uid] = replace(self._states[uid], **noted)
+        self._defined[uid] = replace(self._defined[uid], **noted)
         self._publish(uid, DomainEventKind.STARTED, "Booted")
 
-    async def resume(self, uid: str) -> None:
+    async def resume(self, uid: str, *, boot_id: str = "") -> None:
         """Run."""
-        await self._called("resume", uid)
+        await self._called("resume", uid, boot_id)
         self._must_be_active(uid)
         if uid in self.cannot_write:
             self.stand(uid, "IOError")
@@ -210,10 +212,15 @@ class FakeHypervisor:
         self._set(uid, DomainPower.PAUSED, "User")
         self._publish(uid, DomainEventKind.SUSPENDED, "Paused")
 
-    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi", reason: str = "") -> None:
         """Power off at once, unless the guest does not hear it."""
-        await self._called("shutdown", uid, mode)
-        if not self._must(uid).power.is_active or uid in self.ignores_shutdown:
+        await self._called("shutdown", uid, mode, reason)
+        if not self._must(uid).power.is_active:
+            return
+        if reason:
+            asked = {"asked_to_stop_at": self._now(), "asked_to_stop_for": reason}
+            self._defined[uid] = replace(self._defined[uid], **asked)
+        if uid in self.ignores_shutdown:
             return
         if mode == "agent" and uid not in self.guests:
             raise GuestAgentUnavailable("no agent answers")
@@ -269,11 +276,6 @@ class FakeHypervisor:
         if pool.path != path:
             raise PoolConflict(f"libvirt has a pool {name} at {pool.path}")
         return pool
-
-    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
-        """What the test said."""
-        await self._called("guest_interfaces", uid)
-        return self._guest(uid)
 
     async def guest_info(self, uid: str) -> GuestInfo:
         """What the test said."""

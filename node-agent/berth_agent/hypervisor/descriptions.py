@@ -4,18 +4,14 @@ The XML comes from libvirtd, which parsed and wrote it itself: it has no documen
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 from berth_agent.domain.metadata import NAMESPACE_URI, MetadataError, Owner
+from berth_agent.hypervisor import notes
 from berth_agent.hypervisor.states import DomainDisk, DomainInterface, DomainOwner, DomainPower, DomainState
 
 OWNER_TAG = f"{{{NAMESPACE_URI}}}vm"
-RUN_URI = "https://berth.dev/domain/run/v1"
-"""Namespace of what is noted of one run of the guest; it is kept with the live domain only and goes with it."""
-RUN_PREFIX = "berth-run"
-RUN_TAG = f"{{{RUN_URI}}}run"
 VIRTIO_MEM = "devices/memory[@model='virtio-mem']"
 _UNITS = {"b": 1, "bytes": 1, "KiB": 2**10, "k": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
@@ -50,6 +46,7 @@ def parse(xml: str) -> Element:
 
 def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
     """Everything that the agent wants to know of a domain of ours."""
+    noted = notes.read(root, active=facts.power.is_active)
     return DomainState(
         owner=DomainOwner(owner.namespace, owner.name, owner.uid),
         uuid=root.findtext("uuid", ""),
@@ -70,8 +67,10 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         disks=tuple(_disk(item) for item in root.iterfind("devices/disk")),
         console=_attribute(root, "devices/serial/source", "path"),
         guest_agent_connected=_agent_connected(root),
-        started_at=_started_at(root) if facts.power.is_active else None,
-        boot_id=_attribute(root, f"metadata/{RUN_TAG}", "boot") if facts.power.is_active else "",
+        started_at=noted.started_at,
+        boot_id=noted.boot_id,
+        asked_to_stop_at=noted.asked_to_stop_at,
+        asked_to_stop_for=noted.asked_to_stop_for,
     )
 
 
@@ -97,14 +96,6 @@ def _agent_connected(root: Element) -> bool:
         target.get("name") == AGENT_CHANNEL and target.get("state") == "connected"
         for target in root.iterfind("devices/channel/target")
     )
-
-
-def _started_at(root: Element) -> datetime | None:
-    text = _attribute(root, f"metadata/{RUN_TAG}", "started")
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else None
-    except ValueError:
-        return None
 
 
 def current_vcpus(root: Element) -> int:

@@ -7,16 +7,14 @@ returned, so nothing here can touch one.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from xml.etree.ElementTree import ParseError
-from xml.sax.saxutils import quoteattr
 
 import libvirt
 import structlog
 
 from berth_agent.domain.metadata import NAMESPACE_URI, MetadataError, Owner
-from berth_agent.hypervisor.descriptions import RUN_PREFIX, RUN_URI, LiveFacts, describe, owner_in, parse
+from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.errors import (
     DomainExists,
     DomainNotFound,
@@ -25,6 +23,7 @@ from berth_agent.hypervisor.errors import (
     OperationInvalid,
 )
 from berth_agent.hypervisor.failures import is_broken, is_code, message_of
+from berth_agent.hypervisor.notes import note_start, note_stop
 from berth_agent.hypervisor.powers import power_of
 from berth_agent.hypervisor.states import DomainState
 
@@ -100,21 +99,24 @@ def define_domain(connection: Any, xml: str, *, validate: bool = False) -> Domai
 
 
 def start_domain(connection: Any, search: Search, *, paused: bool, boot_id: str = "") -> None:
-    """Start the guest, unless it is active, and note when, and in which run of the node."""
+    """Start the guest, unless it is active; its CPUs run once it is noted when, and in which run of the node."""
     domain = must_find(connection, search)
     try:
-        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     except libvirt.libvirtError as error:
         if is_code(error, libvirt.VIR_ERR_OPERATION_INVALID) and domain.isActive():
             return
         raise
-    _note_start(connection, domain, boot_id)
+    note_start(domain, boot_id)
+    if not paused:
+        domain.resume()
 
 
-def resume_domain(connection: Any, search: Search) -> None:
+def resume_domain(connection: Any, search: Search, *, boot_id: str = "") -> None:
     """Let the guest's CPUs run; one that runs is left as it is."""
     domain = must_find(connection, search)
     if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+        note_start(domain, boot_id)
         domain.resume()
 
 
@@ -125,10 +127,12 @@ def suspend_domain(connection: Any, search: Search) -> None:
         domain.suspend()
 
 
-def shut_domain_down(connection: Any, search: Search, *, agent: bool) -> None:
-    """Ask the guest to power off; one that is off is left as it is."""
+def shut_domain_down(connection: Any, search: Search, *, agent: bool, reason: str = "") -> None:
+    """Note why the guest is to power off, if a reason is given, and ask it to; one that is off is left as it is."""
     domain = must_find(connection, search)
     flags = libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT if agent else libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+    if reason and domain.isActive():
+        note_stop(domain, reason)
     _unless_inactive(domain, lambda: domain.shutdownFlags(flags))
 
 
@@ -263,20 +267,6 @@ def _whose(domain: Any, owner: Owner | None) -> str:
     if owner is None:
         return f"the domain {domain.name()} ({domain.UUIDString()}), which is not Berth's"
     return f"the VM {owner.namespace}/{owner.name} ({owner.uid})"
-
-
-def _note_start(connection: Any, domain: Any, boot_id: str) -> None:
-    """Keep time and boot ID with the live domain, where it outlives this process and goes with the guest."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
-    try:
-        domain.setMetadata(
-            kind, f"<run started={quoteattr(now)} boot={quoteattr(boot_id)}/>", RUN_PREFIX, RUN_URI, live
-        )
-    except libvirt.libvirtError as error:
-        if is_broken(connection):
-            raise
-        log.info("the guest ended while its start was being noted", domain=domain.name(), error=str(error))
 
 
 def _unless_inactive(domain: Any, act: Callable[[], Any]) -> None:

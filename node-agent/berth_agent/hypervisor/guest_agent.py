@@ -33,14 +33,6 @@ def ping_guest(connection: Any, search: Search, patience: int) -> None:
         libvirt_qemu.qemuAgentCommand(domain, '{"execute":"guest-ping"}', patience, 0)
 
 
-def list_guest_interfaces(connection: Any, search: Search, patience: int) -> tuple[GuestInterface, ...]:
-    """NICs and addresses, as far as they look like some."""
-    domain = must_find(connection, search)
-    with _guests_word(connection):
-        domain.agentSetResponseTimeout(patience)
-        return interfaces_from(domain.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT))
-
-
 def read_guest_info(connection: Any, search: Search, patience: int) -> GuestInfo:
     """Names, operating system and NICs. What the agent has no command for is left empty."""
     domain = must_find(connection, search)

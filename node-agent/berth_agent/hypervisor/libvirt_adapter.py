@@ -32,7 +32,6 @@ from berth_agent.hypervisor.states import (
     DomainState,
     DomainStatistics,
     GuestInfo,
-    GuestInterface,
     HostCapabilities,
     HypervisorEvent,
     PoolInfo,
@@ -144,21 +143,21 @@ class LibvirtHypervisor:
         act = partial(domains.start_domain, search=self._search(uid), paused=paused, boot_id=boot_id)
         await self._connection.call(act, self._deadlines.start, subject=uid)
 
-    async def resume(self, uid: str) -> None:
+    async def resume(self, uid: str, *, boot_id: str = "") -> None:
         """Let the guest's CPUs run."""
-        await self._change(partial(domains.resume_domain, search=self._search(uid)), uid)
+        await self._change(partial(domains.resume_domain, search=self._search(uid), boot_id=boot_id), uid)
 
     async def suspend(self, uid: str) -> None:
         """Stop the guest's CPUs."""
         await self._change(partial(domains.suspend_domain, search=self._search(uid)), uid)
 
-    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi", reason: str = "") -> None:
         """Ask the guest to power off.
 
         A guest's agent has been asked long before libvirt returns, which waits for the guest to end, a minute at most:
         no other call about the VM is to wait for that.
         """
-        act = partial(domains.shut_domain_down, search=self._search(uid), agent=mode == "agent")
+        act = partial(domains.shut_domain_down, search=self._search(uid), agent=mode == "agent", reason=reason)
         if mode == "acpi":
             await self._change(act, uid)
             return
@@ -195,10 +194,6 @@ class LibvirtHypervisor:
         """Make a storage pool active, and look at its room."""
         act = partial(storage_pools.ensure_pool, name=name, kind=kind, path=path)
         return await self._connection.call(act, self._deadlines.change, subject=f"the pool {name}")
-
-    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
-        """NICs and addresses as the guest's agent tells them."""
-        return await self._ask_guest(guest_agent.list_guest_interfaces, uid)
 
     async def guest_info(self, uid: str) -> GuestInfo:
         """What the guest's agent says of the guest."""

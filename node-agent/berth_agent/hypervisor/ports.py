@@ -13,7 +13,6 @@ from berth_agent.hypervisor.states import (
     DomainState,
     DomainStatistics,
     GuestInfo,
-    GuestInterface,
     HostCapabilities,
     HypervisorEvent,
     PoolInfo,
@@ -52,18 +51,24 @@ class HypervisorPort(Protocol):
     async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Start the guest; with its CPUs stopped if `paused`. One that is active already is left as it is.
 
+        Its start is noted on the domain before its CPUs run: see `DomainState.started_at`.
+
         Args:
             uid: The VM's.
             paused: Do not let it run yet.
-            boot_id: The node's boot ID, noted with the running guest: see `DomainState.boot_id`.
+            boot_id: The node's boot ID, noted with the start: see `DomainState.boot_id`.
 
         Raises:
             DomainNotFound: the VM has no domain here.
             OperationFailed: QEMU did not come up.
         """
 
-    async def resume(self, uid: str) -> None:
+    async def resume(self, uid: str, *, boot_id: str = "") -> None:
         """Let the guest's CPUs run.
+
+        Args:
+            uid: The VM's.
+            boot_id: The node's boot ID, for a guest whose start was not noted: whoever started it may have been killed.
 
         Raises:
             DomainNotFound: the VM has no domain here.
@@ -78,8 +83,13 @@ class HypervisorPort(Protocol):
             OperationInvalid: the guest is not active.
         """
 
-    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi") -> None:
+    async def shutdown(self, uid: str, *, mode: ShutdownMode = "acpi", reason: str = "") -> None:
         """Ask the guest to power off, which it may ignore. One that is off already is left as it is.
+
+        Args:
+            uid: The VM's.
+            mode: Whom of the guest to ask.
+            reason: What for, noted before it is asked: see `DomainState.asked_to_stop_for`; empty: nothing is noted.
 
         Raises:
             DomainNotFound: the VM has no domain here.
@@ -133,14 +143,6 @@ class HypervisorPort(Protocol):
         Raises:
             PoolConflict: a pool of that name has another type or path.
             OperationFailed: the directory cannot be made or read.
-        """
-
-    async def guest_interfaces(self, uid: str) -> tuple[GuestInterface, ...]:
-        """NICs and addresses as the guest's agent tells them.
-
-        Raises:
-            DomainNotFound: the VM has no domain here.
-            GuestAgentUnavailable: no agent answers.
         """
 
     async def guest_ping(self, uid: str) -> None:

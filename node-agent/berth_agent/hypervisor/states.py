@@ -86,16 +86,14 @@ class DomainState:
     """Path of the console's pseudo terminal while the guest runs."""
     guest_agent_connected: bool = False
     started_at: datetime | None = None
-    """When the running guest was started here; not known of one that somebody else started."""
+    """When the running guest was started here; while it is off, when the last one was started since the domain was
+    defined. Not known of one that somebody else started."""
     boot_id: str = ""
-    """The node's boot ID when the running guest was started; empty: not known."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether the guest is off, or of no use, because something went wrong and not because it was to stop."""
-        if self.power is DomainPower.SHUT_OFF:
-            return self.power_reason in ("Crashed", "Failed", "Panicked", "Daemon")
-        return self.power is DomainPower.CRASHED
+    """The node's boot ID at that start; empty: not known."""
+    asked_to_stop_at: datetime | None = None
+    """When the guest that is off was last asked to stop, as noted by `HypervisorPort.shutdown`; None: it was not."""
+    asked_to_stop_for: str = ""
+    """What it was asked to stop for."""
 
 
 class DomainEventKind(StrEnum):

@@ -28,12 +28,12 @@ async def _boot(hypervisor: LibvirtHypervisor, request: DomainRequest) -> Domain
     return state
 
 
-async def _end(hypervisor: LibvirtHypervisor, request: DomainRequest) -> tuple[str, bool]:
-    """The reason why it is off, and whether that counts as a failure."""
+async def _end(hypervisor: LibvirtHypervisor, request: DomainRequest) -> str:
+    """The reason why it is off."""
     state = await hypervisor.domain(request.uid)
     assert state is not None
     assert state.power is DomainPower.SHUT_OFF
-    return state.power_reason, state.failed
+    return state.power_reason
 
 
 async def _until_off(hypervisor: LibvirtHypervisor, request: DomainRequest) -> None:
@@ -68,7 +68,7 @@ async def test_powered_off_by_itself(hypervisor: LibvirtHypervisor, heard: Heard
         shell.send("echo o > /proc/sysrq-trigger")
         stopped = await heard.domain(DomainEventKind.STOPPED, request.uid)
     assert stopped.detail == "Shutdown"
-    assert await _end(hypervisor, request) == ("Shutdown", False)
+    assert await _end(hypervisor, request) == "Shutdown"
 
 
 async def test_panicked(hypervisor: LibvirtHypervisor, heard: Heard, debian_vm: Vm) -> None:
@@ -81,7 +81,7 @@ async def test_panicked(hypervisor: LibvirtHypervisor, heard: Heard, debian_vm: 
         stopped = await heard.domain(DomainEventKind.STOPPED, request.uid)
     assert stopped.detail == "Crashed"
     assert DomainEventKind.CRASHED in heard.kinds()
-    assert await _end(hypervisor, request) == ("Crashed", True)
+    assert await _end(hypervisor, request) == "Crashed"
 
 
 async def test_its_process_was_killed(hypervisor: LibvirtHypervisor, heard: Heard, node: Node, vm: Vm) -> None:
@@ -89,7 +89,7 @@ async def test_its_process_was_killed(hypervisor: LibvirtHypervisor, heard: Hear
     await _boot(hypervisor, request)
     _kill(node, request)
     assert (await heard.domain(DomainEventKind.STOPPED, request.uid)).detail == "Failed"
-    assert await _end(hypervisor, request) == ("Crashed", True)
+    assert await _end(hypervisor, request) == "Crashed"
 
 
 async def test_its_process_was_told_to_end(hypervisor: LibvirtHypervisor, heard: Heard, node: Node, vm: Vm) -> None:
@@ -98,7 +98,7 @@ async def test_its_process_was_told_to_end(hypervisor: LibvirtHypervisor, heard:
     await _boot(hypervisor, request)
     os.kill(node.guest_pid(request.domain_name), signal.SIGTERM)
     assert (await heard.domain(DomainEventKind.STOPPED, request.uid)).detail == "Shutdown"
-    assert await _end(hypervisor, request) == ("Shutdown", False)
+    assert await _end(hypervisor, request) == "Shutdown"
 
 
 async def test_destroyed(hypervisor: LibvirtHypervisor, heard: Heard, node: Node, vm: Vm) -> None:
@@ -106,7 +106,7 @@ async def test_destroyed(hypervisor: LibvirtHypervisor, heard: Heard, node: Node
     await _boot(hypervisor, request)
     node.virsh("destroy", request.domain_name)
     assert (await heard.domain(DomainEventKind.STOPPED, request.uid)).detail == "Destroyed"
-    assert await _end(hypervisor, request) == ("Destroyed", False)
+    assert await _end(hypervisor, request) == "Destroyed"
 
 
 async def test_never_came_up(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
@@ -115,7 +115,7 @@ async def test_never_came_up(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
     Path(request.disks[0].path).unlink()  # noqa: ASYNC240 - nothing else runs meanwhile
     with pytest.raises(OperationFailed):
         await hypervisor.start(request.uid)
-    assert await _end(hypervisor, request) == ("Failed", True)
+    assert await _end(hypervisor, request) == "Failed"
 
 
 async def test_its_process_was_killed_while_libvirtd_was_away(
@@ -127,7 +127,7 @@ async def test_its_process_was_killed_while_libvirtd_was_away(
     pid = _kill(node, request)
     await until(lambda: not node.is_alive(pid), "QEMU is gone")
     await _restart_libvirtd(node, heard)
-    assert await _end(hypervisor, request) == ("Crashed", True)
+    assert await _end(hypervisor, request) == "Crashed"
 
 
 async def test_powered_off_by_itself_while_libvirtd_was_away(
@@ -147,7 +147,7 @@ async def test_powered_off_by_itself_while_libvirtd_was_away(
         finally:
             await _restart_libvirtd(node, heard)
     await _until_off(hypervisor, request)
-    assert await _end(hypervisor, request) == ("Shutdown", False)
+    assert await _end(hypervisor, request) == "Shutdown"
 
 
 async def test_ended_and_then_libvirtd_was_restarted(
@@ -160,7 +160,7 @@ async def test_ended_and_then_libvirtd_was_restarted(
     await heard.domain(DomainEventKind.STOPPED, request.uid)
     node.kill_libvirtd()
     await _restart_libvirtd(node, heard)
-    assert await _end(hypervisor, request) == ("Unknown", False)
+    assert await _end(hypervisor, request) == "Unknown"
 
 
 async def test_the_node_was_rebooted(hypervisor: LibvirtHypervisor, heard: Heard, node: Node, vm: Vm) -> None:
@@ -173,4 +173,4 @@ async def test_the_node_was_rebooted(hypervisor: LibvirtHypervisor, heard: Heard
     for file in (node.path("/run/libvirt") / "qemu").glob(f"{request.domain_name}.*"):
         file.unlink()
     await _restart_libvirtd(node, heard)
-    assert await _end(hypervisor, request) == ("Unknown", False)
+    assert await _end(hypervisor, request) == "Unknown"

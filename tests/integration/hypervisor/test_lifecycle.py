@@ -36,7 +36,7 @@ async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervis
     await hypervisor.start(uid, boot_id="b-1&'")
     running = await hypervisor.domain(uid)
     assert running is not None
-    assert (running.power, running.power_reason) == (DomainPower.RUNNING, "Booted")
+    assert (running.power, running.power_reason) == (DomainPower.RUNNING, "Unpaused")
     assert running.console.startswith("/dev/pts/")
     assert running.boot_id == "b-1&'"
     assert running.started_at is not None
@@ -51,8 +51,10 @@ async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervis
     await hypervisor.destroy(uid)
     off = await hypervisor.domain(uid)
     assert off is not None
-    assert (off.power, off.power_reason, off.failed) == (DomainPower.SHUT_OFF, "Destroyed", False)
-    assert (off.started_at, off.boot_id) == (None, "")
+    assert (off.power, off.power_reason) == (DomainPower.SHUT_OFF, "Destroyed")
+    assert (off.started_at, off.boot_id) == (running.started_at, running.boot_id), "its definition tells of its guest"
+    again = await hypervisor.define(build(request))
+    assert (again.started_at, again.boot_id) == (None, "")
     await hypervisor.undefine(uid)
     assert await hypervisor.domain(uid) is None
     assert await hypervisor.domains() == ()
@@ -61,13 +63,67 @@ async def test_a_domain_lives_and_every_step_is_told(hypervisor: LibvirtHypervis
     by_chance = (DomainEventKind.AGENT_DISCONNECTED, DomainEventKind.SHUTTING_DOWN)
     told = [kind for kind in heard.kinds() if kind not in by_chance]
     assert told[0] is DomainEventKind.DEFINED
-    assert set(told[1:3]) == {DomainEventKind.RESUMED, DomainEventKind.STARTED}
-    assert told[3:] == [
+    assert set(told[1:4]) == {DomainEventKind.SUSPENDED, DomainEventKind.RESUMED, DomainEventKind.STARTED}
+    assert told[4:] == [
         DomainEventKind.SUSPENDED,
         DomainEventKind.RESUMED,
         DomainEventKind.STOPPED,
+        DomainEventKind.DEFINED,
         DomainEventKind.UNDEFINED,
     ]
+
+
+async def test_a_start_that_was_cut_short_is_noted_before_the_guest_runs(
+    hypervisor: LibvirtHypervisor, node: Node, vm: Vm
+) -> None:
+    """Whoever started it was killed before it could tell: the guest stands, and has done nothing."""
+    request = vm()
+    await hypervisor.define(build(request))
+    node.virsh("start", "--paused", request.domain_name)
+    begun = await hypervisor.domain(request.uid)
+    assert begun is not None
+    assert (begun.power, begun.started_at) == (DomainPower.PAUSED, None)
+    await hypervisor.resume(request.uid, boot_id="b-2")
+    running = await hypervisor.domain(request.uid)
+    assert running is not None
+    assert (running.power, running.boot_id) == (DomainPower.RUNNING, "b-2")
+    assert running.started_at is not None
+    await hypervisor.suspend(request.uid)
+    await hypervisor.resume(request.uid, boot_id="b-3")
+    await hypervisor.destroy(request.uid)
+    off = await hypervisor.domain(request.uid)
+    assert off is not None
+    assert (off.started_at, off.boot_id) == (running.started_at, "b-2")
+
+
+async def test_a_start_by_somebody_else_is_not_taken_for_the_last_of_ours(
+    hypervisor: LibvirtHypervisor, node: Node, vm: Vm
+) -> None:
+    request = vm()
+    await hypervisor.define(build(request))
+    await hypervisor.start(request.uid, boot_id="b-1")
+    await hypervisor.destroy(request.uid)
+    node.virsh("start", request.domain_name)
+    theirs = await hypervisor.domain(request.uid)
+    assert theirs is not None
+    assert (theirs.power, theirs.started_at, theirs.boot_id) == (DomainPower.RUNNING, None, "")
+
+
+async def test_it_is_noted_what_a_guest_was_asked_to_stop_for(hypervisor: LibvirtHypervisor, vm: Vm) -> None:
+    request = vm()
+    await hypervisor.define(build(request))
+    await hypervisor.shutdown(request.uid, reason="Stopped")
+    assert (await hypervisor.define(build(request))).asked_to_stop_at is None, "one that is off is not asked"
+    await hypervisor.start(request.uid)
+    await hypervisor.shutdown(request.uid, reason="ProbeFailed")
+    await hypervisor.shutdown(request.uid)
+    await hypervisor.destroy(request.uid)
+    off = await hypervisor.domain(request.uid)
+    assert off is not None
+    assert off.asked_to_stop_for == "ProbeFailed"
+    assert off.asked_to_stop_at is not None
+    assert abs(datetime.now(UTC) - off.asked_to_stop_at) < timedelta(seconds=30)
+    assert (await hypervisor.define(build(request))).asked_to_stop_for == ""
 
 
 async def test_every_step_can_be_repeated(hypervisor: LibvirtHypervisor, vm: Vm) -> None:

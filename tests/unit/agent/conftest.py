@@ -41,7 +41,7 @@ class AgentWorld:
     attachments: FakeAttachments = field(default_factory=FakeAttachments)
     uid: str = field(default_factory=lambda: str(uuid4()))
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-    boot_id: str = ""
+    boot_id: str = "boot-0"
 
     def __post_init__(self) -> None:
         self.hypervisor = FakeHypervisor(now=lambda: self.now)

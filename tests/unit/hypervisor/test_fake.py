@@ -110,7 +110,7 @@ async def test_a_crash_is_told_and_seen(fake: FakeHypervisor) -> None:
     fake.crash(SMALL.uid)
     state = await fake.domain(SMALL.uid)
     assert state is not None
-    assert state.failed
+    assert (state.power, state.power_reason) == (DomainPower.SHUT_OFF, "Crashed")
 
 
 async def test_a_running_guest_is_given_what_it_has_room_for(fake: FakeHypervisor) -> None:
@@ -135,7 +135,7 @@ async def test_a_running_guest_is_given_what_it_has_room_for(fake: FakeHyperviso
     await fake.destroy(big.uid)
     off = await fake.domain(big.uid)
     assert off is not None
-    assert (off.vcpus, off.memory, off.boot_id) == (1, SMALL.memory, "")
+    assert (off.vcpus, off.memory, off.boot_id) == (1, SMALL.memory, "b")
 
 
 @pytest.mark.parametrize("reason", ["Shutdown", "Crashed", "Destroyed", "Unknown", "Failed"])

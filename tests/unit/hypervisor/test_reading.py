@@ -12,8 +12,9 @@ from berth_agent.domain.metadata import MetadataError
 from berth_agent.hypervisor import errors
 from berth_agent.hypervisor.accelerators import rom_image
 from berth_agent.hypervisor.capabilities import machine_types, read_capabilities
-from berth_agent.hypervisor.descriptions import RUN_URI, LiveFacts, describe, owner_in, parse
+from berth_agent.hypervisor.descriptions import LiveFacts, describe, owner_in, parse
 from berth_agent.hypervisor.failures import message_of, translate
+from berth_agent.hypervisor.notes import RUN_URI, START_URI, STOP_URI
 from berth_agent.hypervisor.powers import power_of
 from berth_agent.hypervisor.states import (
     BlockStatistics,
@@ -112,22 +113,6 @@ def test_every_error_has_a_reason_for_conditions(kind: type[errors.HypervisorErr
 )
 def test_states_have_names(state: int, reason: int, power: tuple[DomainPower, str]) -> None:
     assert power_of(state, reason) == power
-
-
-@pytest.mark.parametrize(
-    ("power", "reason", "failed"),
-    [
-        (DomainPower.SHUT_OFF, "Shutdown", False),
-        (DomainPower.SHUT_OFF, "Destroyed", False),
-        (DomainPower.SHUT_OFF, "Unknown", False),
-        (DomainPower.SHUT_OFF, "Crashed", True),
-        (DomainPower.SHUT_OFF, "Failed", True),
-        (DomainPower.CRASHED, "Panicked", True),
-        (DomainPower.PAUSED, "Crashed", False),
-    ],
-)
-def test_a_guest_failed_where_nobody_asked_it_to_stop(power: DomainPower, reason: str, failed: bool) -> None:
-    assert described(power=power, reason=reason).failed is failed
 
 
 def described(xml: str = "", power: DomainPower = DomainPower.RUNNING, reason: str = "Booted") -> DomainState:
@@ -254,6 +239,19 @@ def test_the_nodes_boot_is_noted_with_the_run_and_not_known_of_one_that_an_older
         xml = build(SMALL).replace("</metadata>", f"{note}</metadata>")
         assert described(xml).boot_id == boot_id
         assert described(xml, DomainPower.SHUT_OFF).boot_id == ""
+
+
+def test_of_a_guest_that_is_off_its_definition_tells() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    notes = (
+        f"<start xmlns='{START_URI}' started='{at.isoformat()}' boot='b-1'/>"
+        f"<stop xmlns='{STOP_URI}' asked='{at.isoformat()}' reason='Stopped'/>"
+    )
+    xml = build(SMALL).replace("</metadata>", f"{notes}</metadata>")
+    off, running = described(xml, DomainPower.SHUT_OFF), described(xml)
+    assert (off.started_at, off.boot_id) == (at, "b-1")
+    assert (off.asked_to_stop_at, off.asked_to_stop_for) == (at, "Stopped")
+    assert (running.started_at, running.boot_id, running.asked_to_stop_at) == (None, "", None), "a copy says nothing"
 
 
 def test_a_domain_of_an_older_agent_is_adopted() -> None:

@@ -1,5 +1,6 @@
 """What happens when a guest ends: the table of docs/lifecycle.md, row by row, and the pauses between starts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from berth_agent.reconcile.plan.crashloops import FIRST, JITTER, MOST, next_start, pause
 from berth_agent.reconcile.plan.desired import Goal, desired_of
-from berth_agent.reconcile.plan.histories import HEALTHY_AFTER, brought_up
+from berth_agent.reconcile.plan.histories import HEALTHY_AFTER, brought_up, stop_reason
 from berth_agent.reconcile.plan.observed import Observed, Power
 from berth_api.running import should_run
 from berth_api.virtualmachines import VirtualMachine
@@ -189,6 +190,130 @@ def test_a_guest_that_was_stopped_for_its_probe_has_failed_however_it_went_down(
     machine = vm("RerunOnFailure", {**running(), "conditions": [stopping]})
     assert brought_up(machine, ENDS["guest powers off"], NOW).status.end_reason == "ProbeFailed"
     assert outcome(machine, ENDS["guest powers off"]) == AFTER_A_PAUSE
+
+
+UNTOLD = Observed(power=Power.OFF, reason="Shutdown", node_boot_id=BOOT, boot_id=BOOT, started_at=SOON, claim_id="c1")
+"""Off, and its definition notes a start of which no report has told."""
+
+
+@pytest.mark.parametrize(
+    ("strategy", "reason", "expected"),
+    [
+        ("Once", "Shutdown", OFF),
+        ("Once", "Unknown", OFF),
+        ("RerunOnFailure", "Shutdown", OFF),
+        ("RerunOnFailure", "Crashed", AFTER_A_PAUSE),
+        ("Always", "Shutdown", AFTER_A_PAUSE),
+    ],
+)
+def test_a_start_that_was_never_reported_and_has_ended_counts(strategy: str, reason: str, expected: str) -> None:
+    seen = replace(UNTOLD, reason=reason)
+    assert outcome(vm(strategy), seen) == expected
+    status = brought_up(vm(strategy), seen, NOW).status
+    assert (status.started_at, status.ended_at, status.node_boot_id) == (SOON, NOW, BOOT)
+
+
+def test_a_restart_that_was_never_reported_and_has_ended_counts() -> None:
+    asked = "2026-01-01T00:00:00Z"
+    before = {**running(LONG_AGO), "endedAt": LONG_AGO.isoformat(), "endReason": "PoweredOff", "restartCount": 2}
+    machine = vm("Once", before, restartedAt=asked)
+    seen = replace(UNTOLD, restarted_at=asked)
+    assert outcome(machine, ENDS["guest powers off"]) == AT_ONCE
+    assert outcome(machine, seen) == OFF
+    status = brought_up(machine, seen, NOW).status
+    assert (status.started_at, status.ended_at, status.restart_count) == (SOON, NOW, 3)
+
+
+def test_a_start_that_was_reported_counts_once() -> None:
+    reported = brought_up(vm("Always"), UNTOLD, NOW)
+    assert brought_up(reported, UNTOLD, NOW + timedelta(seconds=5)).status == reported.status
+
+
+@pytest.mark.parametrize("status", [{"stoppedClaim": "c0"}, {}])
+def test_a_note_from_before_a_halt_says_nothing_under_the_next_claim(status: dict[str, Any]) -> None:
+    before = replace(UNTOLD, claim_id="c0")
+    assert outcome(vm("Once", {**status, "admittedClaim": "c0"}), before) == AT_ONCE
+
+
+def test_a_guest_of_another_node_is_not_taken_for_one_that_ran_here_before() -> None:
+    ran_elsewhere = vm("Always", running())
+    assert (
+        brought_up(ran_elsewhere, replace(UNTOLD, started_at=LONG_AGO, claim_id="c-7"), NOW).status.started_at == SOON
+    )
+
+
+ASKED = Observed(power=Power.OFF, reason="Shutdown", node_boot_id=BOOT, asked_to_stop_at=SOON)
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "end", "expected"), [("Stopped", "Stopped", AT_ONCE), ("ProbeFailed", "ProbeFailed", AFTER_A_PAUSE)]
+)
+def test_a_guest_that_obeys_when_the_stop_was_taken_back_has_not_powered_itself_off(
+    asked_for: str, end: str, expected: str
+) -> None:
+    seen = replace(ASKED, asked_to_stop_for=asked_for)
+    machine = vm("RerunOnFailure", running(LONG_AGO))
+    assert brought_up(machine, seen, NOW).status.end_reason == end
+    assert outcome(vm("RerunOnFailure", running()), seen) == expected
+
+
+def test_a_guest_that_was_asked_long_ago_and_stayed_has_powered_itself_off() -> None:
+    seen = replace(ASKED, asked_to_stop_for="Stopped", asked_to_stop_at=LONG_AGO)
+    assert brought_up(vm("RerunOnFailure", running(LONG_AGO)), seen, NOW).status.end_reason == "PoweredOff"
+
+
+def test_a_guest_that_nobody_has_looked_at_since_it_was_asked_has_obeyed() -> None:
+    seen = replace(ASKED, asked_to_stop_for="Stopped", asked_to_stop_at=LONG_AGO)
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "GuestStopping",
+        "lastTransitionTime": LONG_AGO.isoformat(),
+    }
+    stopping = {**running(LONG_AGO), "phase": "Stopping", "conditions": [ready]}
+    assert brought_up(vm("RerunOnFailure", stopping), seen, NOW).status.end_reason == "Stopped"
+
+
+def test_a_guest_that_crashes_while_it_obeys_has_crashed() -> None:
+    seen = replace(ASKED, asked_to_stop_for="Stopped", reason="Crashed")
+    assert brought_up(vm("RerunOnFailure", running()), seen, NOW).status.end_reason == "Crashed"
+
+
+@pytest.mark.parametrize(
+    ("spec", "live", "expected"),
+    [
+        ({}, False, "ProbeFailed"),
+        ({"restartedAt": "2026-01-01T00:00:00Z"}, False, "Stopped"),
+        ({"restartedAt": "2026-01-01T00:00:00Z"}, None, "Stopped"),
+    ],
+)
+def test_what_a_guest_is_asked_to_stop_for(spec: dict[str, Any], live: bool | None, expected: str) -> None:
+    guest = Observed(power=Power.RUNNING, started_at=SOON, live=live)
+    assert stop_reason(vm("Always", running(), **spec), guest) == expected
+    assert stop_reason(vm("Halted", running(), **spec), guest) == "Stopped"
+
+
+OLD = {"startedAt": SOON.isoformat(), "observedGeneration": 4}
+"""The record of a version that knew no restarts: it has no boot ID."""
+
+
+@pytest.mark.parametrize(
+    ("record", "asked", "goal"),
+    [
+        (OLD, "2026-01-01T00:00:00Z", Goal.RUN),
+        ({**OLD, "observedGeneration": 3}, "2025-01-01T00:00:00Z", Goal.RUN),
+        ({**OLD, "observedGeneration": 3}, "2026-01-01T00:00:00Z", Goal.RESTART),
+        ({**OLD, "nodeBootID": BOOT}, "2026-01-01T00:00:00Z", Goal.RESTART),
+    ],
+)
+def test_an_upgrade_restarts_no_guest_whose_restart_an_older_version_left_alone(
+    record: dict[str, Any], asked: str, goal: Goal
+) -> None:
+    guest = Observed(power=Power.RUNNING, started_at=SOON, node_boot_id=BOOT)
+    machine = brought_up(vm("Always", record, restartedAt=asked), guest, NOW)
+    assert desired_of(machine, guest).goal is goal
+    again = vm("Always", {**OLD, "nodeBootID": BOOT, "restartedAt": asked}, restartedAt="2026-02-01T00:00:00Z")
+    assert desired_of(brought_up(again, guest, NOW), guest).goal is Goal.RESTART
 
 
 def test_a_vm_that_gave_its_cpu_and_memory_back_waits_for_a_new_claim() -> None:

@@ -71,11 +71,17 @@ class Observed:
     reason: str = ""
     """Why the domain is in its state, by libvirt's name."""
     started_at: datetime | None = None
-    """When the running guest was started, by the record on its domain."""
+    """When the running guest was started, by the record on its domain; while it is off, when the last one was."""
+    claim_id: str = ""
+    """The claim for which that guest was started."""
+    asked_to_stop_at: datetime | None = None
+    """When the guest that is off was last asked to stop, by the record on its domain."""
+    asked_to_stop_for: str = ""
+    """What it was asked to stop for: an `EndReason`."""
     restarted_at: str = ""
     """`restartedAt` of the spec that the domain was made from."""
     boot_id: str = ""
-    """Boot ID of the node when the running guest was started."""
+    """Boot ID of the node at that start."""
     node_boot_id: str = ""
     """Boot ID of the node now."""
     parts: Mapping[str, str] = field(default_factory=dict)

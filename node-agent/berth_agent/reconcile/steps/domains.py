@@ -14,6 +14,7 @@ from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
 from berth_agent.reconcile.plan.desired import Goal
 from berth_agent.reconcile.plan.hardware import machine_type
+from berth_agent.reconcile.plan.histories import stop_reason
 from berth_agent.reconcile.plan.steps import (
     DefineDomain,
     DestroyDomain,
@@ -72,7 +73,7 @@ def _announce(work: Round) -> None:
 
 async def resume(_step: ResumeDomain, work: Round) -> None:
     """Let the guest go on. One that stands because a disk cannot be written would stand again at once: with pauses."""
-    await work.tools.hypervisor.resume(work.owner.uid)
+    await work.tools.hypervisor.resume(work.owner.uid, boot_id=work.tools.boot_id)
     if work.observed.reason != "IOError":
         return
     await asyncio.sleep(_UNTIL_ITS_NEXT_WRITE)
@@ -104,14 +105,15 @@ async def shut_down(step: ShutdownDomain, work: Round) -> None:
     """
     await work.report(work)
     hypervisor, uid = work.tools.hypervisor, work.owner.uid
+    reason = "" if work.vm.metadata.deletion_timestamp is not None else stop_reason(work.vm, work.observed)
     if step.by_agent:
         try:
-            await hypervisor.shutdown(uid, mode="agent")
+            await hypervisor.shutdown(uid, mode="agent", reason=reason)
         except GuestAgentUnavailable as error:
             log.info("guest agent does not answer, pressing the power button", **work.owner.fields, error=str(error))
         else:
             return
-    await hypervisor.shutdown(uid)
+    await hypervisor.shutdown(uid, reason=reason)
 
 
 async def destroy(_step: DestroyDomain, work: Round) -> None:
