@@ -53,11 +53,13 @@ hollow: NODES := 1000
 hollow: bootstrap ## Play simulated nodes in a cluster until Ctrl-C (CLUSTER, NODES=1000, HOLLOW=--keep …)
 	@$(DEV) hollow --cluster $(CLUSTER) --nodes $(NODES) $(HOLLOW)
 
-generate: bootstrap ## Write crds/*.yaml from the models
+generate: bootstrap ## Write crds/*.yaml from the models, and what follows from them and the chart
 	@$(BIN)/python -m berth_api.generate
+	@$(BIN)/python -m berth_dev.charts
 
-verify: bootstrap ## Fail if crds/*.yaml are not what the models say
+verify: bootstrap ## Fail if what `make generate` writes is not up to date
 	@$(BIN)/python -m berth_api.generate --check
+	@$(BIN)/python -m berth_dev.charts --check
 
 lint: bootstrap ## Style, types and the law of layers
 	$(BIN)/ruff check .
