@@ -17,6 +17,8 @@ from .conftest import Traces
 
 pytestmark = pytest.mark.integration
 
+KUBELETS = ("--kubelets=1",)
+LATER_MOMENTS = ["waiting for containerd", "waiting for the nodes to be Ready"]
 MOMENTS = ["addresses", "node-1: namespaces", "waiting for the API", "applying CRDs", "waiting for libvirt"]
 
 
@@ -84,9 +86,9 @@ def test_what_was_started_inside_a_node_goes_with_it_even_when_all_its_records_l
             process.end(grace=0)
 
 
-def _up(name: str, root: Path) -> "subprocess.Popen[str]":
+def _up(name: str, root: Path, *more: str) -> "subprocess.Popen[str]":
     """The command that makes a cluster of one node without Berth; its progress is on stderr."""
-    argv = [sys.executable, "-m", "berth_dev", "up", "--cluster", name, "--nodes=1", "--operator=0", "--agent=0"]
+    argv = [sys.executable, "-m", "berth_dev", "up", "--cluster", name, "--nodes=1", "--operator=0", "--agent=0", *more]
     environment = {**os.environ, "BERTH_DEV_STATE": str(root)}
     return subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -101,9 +103,11 @@ def _start_cleared(argv: list[str]) -> ProcessIdentity:
     return identity
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_start_killed_halfway_is_taken_down_whole(root: Path, moment: str) -> None:
-    with _up("half", root) as up:
+@pytest.mark.parametrize(
+    ("moment", "more"), [*((moment, ()) for moment in MOMENTS), *((moment, KUBELETS) for moment in LATER_MOMENTS)]
+)
+def test_a_start_killed_halfway_is_taken_down_whole(root: Path, moment: str, more: tuple[str, ...]) -> None:
+    with _up("half", root, *more) as up:
         assert up.stderr is not None
         reached = next((line for line in up.stderr if moment in line), None)
         up.send_signal(signal.SIGKILL)
@@ -117,6 +121,7 @@ def test_a_start_killed_halfway_is_taken_down_whole(root: Path, moment: str) -> 
 
     assert traces.left() == []
     assert list(runs.find(run.run_id)) == []
+    assert list(Path("/sys/fs/cgroup").rglob(f"*{run.run_id}")) == []
     assert not take_down("half", say=print, root=root)
 
 
