@@ -141,7 +141,7 @@ def event(node: str, controller: str = "berth.dev/berth-agent") -> Attempt:
         "action": "Starting",
         "reason": "Started",
         "type": "Normal",
-        "regarding": {"kind": "VirtualMachine", "name": "mine", "namespace": "default"},
+        "regarding": {"apiVersion": VM.api_version, "kind": VM.kind, "name": "mine", "namespace": "default"},
     }
     return lambda client: client.create(kinds.EVENT, body, "default")
 

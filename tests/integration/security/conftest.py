@@ -1,0 +1,160 @@
+"""An API server with Berth's rules in force, and things to attack on it."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from tests.integration.api.apiserver import ApiServer
+from tests.integration.api.conftest import server
+from tests.integration.api.specimens import specimen
+from tests.integration.security import tokens
+from tests.integration.security.calls import Answer, Request, Session, apply, send
+from tests.integration.security.rules import CLAIM, GROUP, LEASES, SCHEDULED, VMS
+
+from berth_api import kinds
+from berth_api.customresources import CUSTOM_RESOURCES
+from berth_api.kinds import Kind
+from berth_dev import kubeconfigs
+from berth_dev.processes import poll_until
+
+__all__ = ["server"]
+NODES = ("node-3", "node-4", "node-5")
+"""Beside node-1 and node-2, which are there."""
+ALLOCATABLE = {"cpu": "4", "memory": "8Gi"}
+_WATCHED = (
+    *(f"{GROUP}/{resource.kind.plural}" for resource in CUSTOM_RESOURCES),
+    *(f"/api/v1/{plural}" for plural in ("nodes", "pods", "secrets", "events")),
+    "/apis/coordination.k8s.io/v1/leases",
+    "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+    "/apis/certificates.k8s.io/v1/certificatesigningrequests",
+)
+_IN_FORCE_TIMEOUT = 60.0
+
+Fingerprint = Callable[[], Mapping[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def admin(server: ApiServer) -> str:
+    """A token with all rights."""
+    lines = (server.folder / "tokens.csv").read_text().splitlines()
+    return next(line.split(",")[0] for line in lines if line.split(",")[1] == "admin")
+
+
+@pytest.fixture(scope="session")
+def world(server: ApiServer, admin: str) -> Iterator[Fingerprint]:
+    """Everything that is attacked; the fixture's value takes its fingerprint."""
+    for each in _objects():
+        server.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(each))
+    for name, status in _statuses().items():
+        assert send(server, admin, apply(f"{name}/status", "berth-operator", {"status": status})).status == 200
+    server.kubectl("delete", "virtualmachine", "leaving", "--wait=false")
+    session = Session(server, admin)
+    yield lambda: _fingerprint(session)
+    session.close()
+    server.kubectl("patch", "vm.berth.dev", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    for kind in ("vm.berth.dev", "vmimage", "spool", "vnet", "vmclass", "hv"):
+        names = server.kubectl("get", kind, "-o", "name").split()
+        if names:
+            server.kubectl("delete", "--wait=false", *names)
+
+
+@pytest.fixture(scope="session")
+def stolen(server: ApiServer, world: Fingerprint) -> Mapping[str, str]:
+    """Tokens by the names that attempts have for them."""
+    pod = tokens.request(server, "Pod", "agent-1")
+    of_pod_gone, of_node_gone = tokens.request(server, "Pod", "agent-gone"), tokens.request(server, "Node", "node-5")
+    server.kubectl("delete", "pod", "agent-gone", "-n", "berth-system", "--force", "--grace-period=0")
+    server.kubectl("delete", "node", "node-5")
+    kubeconfigs.new_signing_key(server.folder / "own.key", server.folder / "own.pub")
+    found = {
+        "pod": pod,
+        "new": tokens.request(server, "Node", "node-4"),
+        "nodeless": tokens.request(server),
+        "token-of-other-audience": tokens.request(server, "Pod", "agent-1", "https://vault.example.com"),
+        "token-expired": tokens.expired(pod, server.folder / "sa.key"),
+        "token-of-pod-gone": of_pod_gone,
+        "token-of-node-gone": of_node_gone,
+        "token-with-other-node": tokens.altered(pod, "node-2"),
+        "token-self-signed": tokens.signed(tokens.claims_of(pod), server.folder / "own.key"),
+        "token-none": "0123456789abcdef",
+    }
+    # Policies are in force for each object once the server has looked for its kind.
+    deadline = time.monotonic() + _IN_FORCE_TIMEOUT
+    probe = Request("POST", f"{LEASES}?dryRun=All", {"metadata": {"name": "other"}})
+    while send(server, pod, probe).status != 403:
+        assert poll_until(deadline)
+    return found
+
+
+@pytest.fixture
+def attack(server: ApiServer, stolen: Mapping[str, str]) -> Callable[[Request, str], Answer]:
+    """Sends a request with a stolen token."""
+    return lambda request, token: send(server, stolen[token], request)
+
+
+def _objects() -> Iterator[dict[str, Any]]:
+    for name in NODES:
+        yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    for name in ("agent-1", "agent-gone"):
+        spec = {
+            "nodeName": "node-1",
+            "serviceAccountName": "berth-agent",
+            "containers": [{"name": "agent", "image": "berth-agent"}],
+        }
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "berth-system"}, "spec": spec}
+    yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data", "namespace": "default"}}
+    for name in ("node-1", "node-2", "berth-operator"):
+        yield {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": "berth-system"},
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},
+        }
+    for name in ("node-1", "node-2"):
+        yield _made(kinds.HYPERVISOR, name)
+    for name in ("mine", "theirs", "nobodys", "leaving"):
+        yield _made(kinds.VIRTUAL_MACHINE, name)
+    for kind, name in (
+        (kinds.VIRTUAL_MACHINE_IMAGE, "golden"),
+        (kinds.STORAGE_POOL, "fast"),
+        (kinds.VIRTUAL_NETWORK, "lan"),
+        (kinds.VIRTUAL_MACHINE_CLASS, "small"),
+    ):
+        yield _made(kind, name)
+
+
+def _made(kind: Kind, name: str) -> dict[str, Any]:
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **specimen(kind, name)}
+
+
+def _statuses() -> dict[str, dict[str, Any]]:
+    bound = {"claim": CLAIM, "conditions": [SCHEDULED], "nodeName": "node-1"}
+    report = {"capacity": {"cpu": "4", "memory": "8Gi"}, "accelerator": "kvm"}
+    return {
+        f"{VMS}/mine": bound,
+        f"{VMS}/leaving": bound,
+        f"{VMS}/theirs": {**bound, "nodeName": "node-2"},
+        f"{VMS}/nobodys": {"phase": "Pending"},
+        f"{GROUP}/hypervisors/node-1": report,
+        f"{GROUP}/hypervisors/node-2": report,
+        "/api/v1/nodes/node-1": {"capacity": ALLOCATABLE, "allocatable": ALLOCATABLE},
+    }
+
+
+def _fingerprint(session: Session) -> Mapping[str, Any]:
+    """All objects without what any write changes, by path, namespace and name."""
+    found = {}
+    for path in _WATCHED:
+        for item in session.send(Request("GET", path)).body["items"]:
+            for field in ("resourceVersion", "managedFields"):
+                item["metadata"].pop(field, None)
+            namespace = item["metadata"].get("namespace", "")
+            if namespace != "kube-system":
+                found[path, namespace, item["metadata"]["name"]] = item
+    return found
