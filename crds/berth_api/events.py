@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
-from berth_api.client import Api, ApiError
+from berth_api.client import AlreadyExists, Api, ApiError
 from berth_api.kinds import EVENT, VIRTUAL_MACHINE
 from berth_api.objects import GROUP
 from berth_api.virtualmachines import VirtualMachine
@@ -23,6 +23,8 @@ from berth_api.virtualmachines import VirtualMachine
 _LOGGER = logging.getLogger(__name__)
 _BACKLOG = 10_000
 _REMEMBERED = 20_000
+_FLUSHERS = 16
+"""Events that are sent at once when a process ends."""
 MAX_NOTE = 1024
 """Bytes that the API server takes as a note."""
 MAX_REASON = 128
@@ -92,16 +94,44 @@ class EventRecorder:
             _LOGGER.warning("too many events wait for the API server; dropped: %s: %s", reason, note)
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled. What was being sent then is kept, and sent by the next `run`, or by `flush`."""
         while True:
             namespace, body = await self._queue.get()
-            pause = self._pause()
-            if pause:
-                await asyncio.sleep(pause)
             try:
-                await self._api.create(EVENT, body, namespace)
-            except ApiError as error:
-                _LOGGER.warning("an event could not be sent and is dropped: %s: %s", body["reason"], error)
+                pause = self._pause()
+                if pause:
+                    await asyncio.sleep(pause)
+                await self._send(namespace, body)
+            except asyncio.CancelledError:
+                self._keep(namespace, body)
+                raise
+
+    async def flush(self, within: float) -> None:
+        """Send all that waits, side by side, before the process ends; drop what takes longer than so many seconds."""
+        if self._queue.empty():
+            return
+        try:
+            async with asyncio.timeout(within), asyncio.TaskGroup() as group:
+                for _ in range(min(_FLUSHERS, self._queue.qsize())):
+                    group.create_task(self._empty())
+        except TimeoutError:
+            _LOGGER.warning("%d events could not be sent in time and are dropped", self._queue.qsize())
+
+    async def _empty(self) -> None:
+        while not self._queue.empty():
+            await self._send(*self._queue.get_nowait())
+
+    async def _send(self, namespace: str, body: dict[str, Any]) -> None:
+        try:
+            await self._api.create(EVENT, body, namespace)
+        except AlreadyExists:
+            _LOGGER.debug("an event was sent already, and its answer was lost: %s", body["reason"])
+        except ApiError as error:
+            _LOGGER.warning("an event could not be sent and is dropped: %s: %s", body["reason"], error)
+
+    def _keep(self, namespace: str, body: dict[str, Any]) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait((namespace, body))
 
     def _is_worth_saying(self, uid: str, what: tuple[str, str]) -> bool:
         said = self._said.get(uid)

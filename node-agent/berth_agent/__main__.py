@@ -135,6 +135,7 @@ async def _work(
         audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
         await until_available("the API server", reporter.ensure_object)
         await audit.load()
+        pages.listed()
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work, name=name)

@@ -1,6 +1,7 @@
-"""What the agent serves over HTTP: whether it lives, and its figures. Served from its first moment to its last.
+"""What the agent serves over HTTP: whether it lives, whether it can work, and its figures.
 
-Both are there before libvirt and the API server are: an agent that waits for one of them lives, and says so.
+Served from its first moment to its last, and so before libvirt and the API server are there: an agent that waits for
+one of them lives, and says so.
 """
 
 import time
@@ -9,11 +10,11 @@ from functools import partial
 
 from berth_agent.cluster_view import ClusterView
 from berth_agent.guestfigures import GuestFigures
-from berth_agent.liveness import Liveness
 from berth_agent.metrics import AgentMetrics, Levels, QueueLevels, new_registry
 from berth_agent.node.heartbeats import Heartbeat
 from berth_agent.reconcile.rounds import Owner
 from berth_agent.settings import AgentSettings
+from berth_api.checks import Checks
 from berth_api.serving import Page
 from berth_api.workqueues import WorkQueue
 
@@ -24,14 +25,26 @@ class Pages:
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.metrics = AgentMetrics(new_registry())
         self.guests = GuestFigures(time.monotonic)
-        self.liveness = Liveness({"heartbeat": heartbeat.problem})
-        self._heartbeat = heartbeat
+        self.liveness = Checks({"heartbeat": heartbeat.problem})
+        self.readiness = Checks({"start": self._waits})
+        self._heartbeat, self._listed = heartbeat, False
         self.metrics.follow(lambda: Levels(heartbeat_age=heartbeat.age))
 
     def at(self, settings: AgentSettings) -> Mapping[str, Page]:
         """The pages by the URLs that the settings give them; those without one are not served."""
-        pages = {settings.liveness_url: self.liveness.page, settings.metrics_url: self.metrics.page(self.guests)}
+        pages = {
+            settings.liveness_url: self.liveness.page,
+            settings.readiness_url: self.readiness.page,
+            settings.metrics_url: self.metrics.page(self.guests),
+        }
         return {url: page for url, page in pages.items() if url is not None}
+
+    def _waits(self) -> str:
+        return "" if self._listed else "waits for libvirt, or for complete lists of the API server"
+
+    def listed(self) -> None:
+        """All that the agent has to know is known by now: it can work."""
+        self._listed = True
 
     def follow(self, view: ClusterView, **queues: WorkQueue[Owner] | WorkQueue[str]) -> None:
         """Tell of these from now on: the VMs as they are known, and work queues by name."""

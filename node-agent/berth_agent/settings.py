@@ -77,6 +77,8 @@ class AgentSettings(BaseSettings):
     """VMs worked on at the same time. Most of a start is waiting for QEMU and CNI plugins."""
     liveness_url: ListenUrl | None = None
     """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    readiness_url: ListenUrl | None = None
+    """Where to serve the readiness probe, for example http://0.0.0.0:8080/readyz. Left out: nowhere."""
     metrics_url: ListenUrl | None = None
     """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

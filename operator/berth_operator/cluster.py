@@ -4,7 +4,7 @@ A new leader lists everything before its first decision, and an audit does so ev
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berth_api import kinds
@@ -55,6 +55,8 @@ class Cluster:
         self.leases = Collection(kinds.LEASE, Heartbeat.from_api, lease_namespace)
         self.namespaces = Collection(kinds.NAMESPACE, namespace_labels)
         self.priority_classes = Collection(kinds.PRIORITY_CLASS, PriorityClass.from_api)
+        self.unlisted: frozenset[Collection[Any]] = frozenset(self.collections)
+        """Those of which no complete list was ever taken in."""
 
     @property
     def collections(self) -> tuple[Collection[Any], ...]:
@@ -93,12 +95,27 @@ class Cluster:
             return self.cluster_images.get(reference.name)
         return self.images.get(reference.name, namespace)
 
-    async def refresh(self, api: Api) -> None:
+    @property
+    def quiet(self) -> tuple[Collection[Any], ...]:
+        """All others."""
+        return tuple(each for each in self.collections if each not in self.busy)
+
+    async def refresh(self, api: Api, which: Sequence[Collection[Any]] | None = None) -> None:
         """List everything anew, then take it in at once, so that no decision sees half of it.
+
+        Args:
+            api: Where.
+            which: Only these.
 
         Raises:
             ApiError: A list failed; nothing was taken in.
         """
-        lists = await asyncio.gather(*(api.list(each.kind, each.namespace) for each in self.collections))
-        for collection, listed in zip(self.collections, lists, strict=True):
+        which = self.collections if which is None else which
+        lists = await asyncio.gather(*(api.list(each.kind, each.namespace) for each in which))
+        for collection, listed in zip(which, lists, strict=True):
             collection.replace(listed)
+        self.note_listed(which)
+
+    def note_listed(self, which: Sequence[Collection[Any]]) -> None:
+        """Complete lists of these were taken in."""
+        self.unlisted = self.unlisted.difference(which)

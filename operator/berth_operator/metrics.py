@@ -48,6 +48,8 @@ class Levels:
     """VMs by phase."""
     tasks: int = 0
     """Objects that wait to be looked at."""
+    anchors: Mapping[str, int] = field(default_factory=dict)
+    """Nodes by the state of their anchor."""
 
 
 class _LevelsCollector(Collector):
@@ -83,6 +85,10 @@ class _LevelsCollector(Collector):
             "berth_scheduler_writes_in_flight", "Bindings that are being written", value=levels.writes
         )
         yield GaugeMetricFamily("berth_scheduler_claims", "Claims that the ledger counts", value=levels.claims)
+        anchors = GaugeMetricFamily("berth_anchor_nodes", "Nodes by the state of their anchor Pod", labels=["state"])
+        for state_of_anchor, count in sorted(levels.anchors.items()):
+            anchors.add_metric([state_of_anchor], count)
+        yield anchors
 
 
 class Metrics:
@@ -126,9 +132,13 @@ class Metrics:
             "Bindings that were not written, as the VM had changed since the decision",
             registry=registry,
         )
+        self._leading = Gauge(
+            "berth_operator_leading", "1 while this operator leads, 0 while it stands by", registry=registry
+        )
         self._epoch = Gauge(
             "berth_scheduler_leader_epoch", "Epoch in which this operator leads, 0 while it does not", registry=registry
         )
+        self._anchors = Counter("berth_anchor_writes", "Writes of anchor Pods", ["action"], registry=registry)
         self.lives = LifeMetrics(registry)
         """Of VMs' lives."""
         self._levels = _LevelsCollector()
@@ -172,9 +182,14 @@ class Metrics:
         """The API server did not take a binding, as the VM had changed."""
         self._conflicts.inc()
 
+    def anchor_written(self, action: str) -> None:
+        """An anchor was created, resized or deleted."""
+        self._anchors.labels(action).inc()
+
     def leads(self, epoch: int | None) -> None:
         """This operator leads in an epoch, or (None) no longer."""
         self._epoch.set(epoch or 0)
+        self._leading.set(epoch is not None)
         self.lives.counts = epoch is not None
 
     def follow(self, levels: Callable[[], Levels]) -> None:
@@ -203,11 +218,13 @@ async def serving(url: str | None, registry: CollectorRegistry) -> AsyncIterator
     if url is None:
         yield
         return
-    async with serving_pages({url: _handler(registry)}):
+    async with serving_pages({url: metrics_page(registry)}):
         yield
 
 
-def _handler(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
+def metrics_page(registry: CollectorRegistry) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The registry as a page for Prometheus."""
+
     async def answer(request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(registry), headers={"Content-Type": content_type})

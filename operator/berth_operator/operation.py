@@ -36,11 +36,11 @@ from berth_operator.events import Events
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.metrics import Levels, Metrics
-from berth_operator.scheduler import Pacing, Scheduler
+from berth_operator.pacing import Pacing
+from berth_operator.scheduler import Scheduler
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.holdings import Holding, held_by
 from berth_operator.scheduling.ledger import Ledger
-from berth_operator.scheduling.parking import Pace
 from berth_operator.scheduling.profiles import Profile
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.settings import Settings
@@ -62,17 +62,6 @@ class Task(NamedTuple):
 
     def __str__(self) -> str:
         return "/".join(part for part in self if part)
-
-
-def _pacing(settings: Settings) -> Pacing:
-    return Pacing(
-        writes=settings.writes_in_flight,
-        backoff=Backoff(settings.backoff_first, settings.backoff_most),
-        poll=settings.secret_poll,
-        pace=Pace(retry=settings.retry_parked, retell=settings.retell),
-        reserve_after=settings.reserve_after,
-        reserve_hold=settings.reserve_hold,
-    )
 
 
 class Operation:
@@ -132,7 +121,7 @@ class Operation:
             waiting=self._waiting,
             metrics=metrics,
             clock=clock,
-            pacing=_pacing(settings),
+            pacing=Pacing.of(settings),
             random=random,
         )
         self._machines = Machines(

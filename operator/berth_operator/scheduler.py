@@ -13,14 +13,12 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any
 
 from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
 from berth_api.virtualmachines import VirtualMachine
-from berth_api.workqueues import Backoff
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aims import Aim, Aims, is_bound
 from berth_operator.controllers.binding import Binding, needs_secret, unprepared
@@ -32,16 +30,17 @@ from berth_operator.controllers.telling import Note, Telling
 from berth_operator.inventory import Inventory
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.metrics import Levels, Metrics
+from berth_operator.pacing import Pacing
 from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.entries import Entry, State
 from berth_operator.scheduling.lines import Verdict
-from berth_operator.scheduling.parking import Pace
 from berth_operator.scheduling.place import Rejection
 from berth_operator.scheduling.profiles import DEFAULT
 from berth_operator.scheduling.queue import SchedulingQueue
 from berth_operator.scheduling.reservations import Reservations
 from berth_operator.store import Key
-from berth_operator.waiting import WaitingRoom
+from berth_operator.waiting import Aside, WaitingRoom
+from berth_operator.writing import Writes
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """What takes time. Not begun before its task is: a term may end in between."""
@@ -51,19 +50,6 @@ _SHORTEST_REST = 0.02
 """Seconds: something may be due that only a teller can do, and all of them are busy."""
 _BUG = "a bug; trying again later, the others go on"
 _ROOM = frozenset({Cure.CLAIM_FREED, Cure.NODE_CHANGED})
-
-
-@dataclass(frozen=True)
-class Pacing:
-    """How much at once, and how long until. Times in seconds."""
-
-    writes: int = 64
-    backoff: Backoff = field(default_factory=Backoff)
-    poll: float = 15.0
-    """Between looks for what is not watched."""
-    pace: Pace = field(default_factory=Pace)
-    reserve_after: float = 30.0
-    reserve_hold: float = 300.0
 
 
 class Scheduler:
@@ -93,29 +79,25 @@ class Scheduler:
         self._random = random or Random()  # noqa: S311 - jitter, not secrecy
         self._failures: dict[Key, int] = {}
         self._since: dict[Key, float] = {}
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._aside: dict[Key, Entry] = {}
+        self._aside = Aside(waiting, self.retry, self._pacing.poll)
         self._stirred = asyncio.Event()
         self._telling = Telling(binding, lambda: self.queue, self._current, clock)
-        self._open = False
+        self._open, self._went_on = False, clock()
         self.reset()
 
     def reset(self) -> None:
         """A new term begins with an empty queue."""
         reservations = Reservations(after=self._pacing.reserve_after, hold=self._pacing.reserve_hold)
         self.queue: SchedulingQueue[Hashable, Note] = SchedulingQueue(self._pacing.pace, reservations)
-        self._reserving = Reserving(reservations, self._is_parked, self._wish_of)
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._reserving = Reserving(reservations, self.queue, self._cluster, self._deciding)
+        self._aside.clear()
         self._failures.clear()
         self._since.clear()
-        self._aside.clear()
         self._binding.reset()
 
     def open(self) -> None:
         """Take VMs from now on."""
-        self._open = True
+        self._open, self._went_on = True, self._clock()
 
     def close(self) -> None:
         """Take no more, and forget all."""
@@ -132,10 +114,10 @@ class Scheduler:
         claim = status.claim.id if status.claim is not None else None
         revision = (vm.metadata.generation, labels, claim, status.refused_claim, status.stopped_claim)
         entry = Entry(vm.key, vm.metadata.uid, priority or 0, made.timestamp() if made else 0.0, revision)
-        if self._aside.get(vm.key) == entry:
+        if self._aside.holds(entry):
             return
         if vm.key in self._aside:
-            self._come_back(vm.key)
+            self._aside.take(vm.key)
         now = self._clock()
         self._since.setdefault(vm.key, now)
         self.queue.add(entry, now)
@@ -143,7 +125,7 @@ class Scheduler:
 
     def leave(self, key: Key) -> None:
         """A VM is gone, or wants nothing any longer."""
-        self._come_back(key)
+        self._aside.take(key)
         self._since.pop(key, None)
         self._failures.pop(key, None)
         if key in self.queue:
@@ -151,7 +133,7 @@ class Scheduler:
 
     def retry(self, key: Key) -> None:
         """Try a VM again at once: what it waits for has changed, or may have."""
-        self._come_back(key)
+        self._aside.take(key)
         namespace, name = key
         vm = self._cluster.machines.get(name, namespace)
         if key in self.queue:
@@ -160,24 +142,15 @@ class Scheduler:
             self.want(vm)
         self._stirred.set()
 
-    def _come_back(self, key: Key) -> None:
-        """The VM waits for nothing by name any longer, nor for a time."""
-        self._waiting.leave(key)
-        self._aside.pop(key, None)
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _retry_later(self, key: Key, delay: float) -> None:
-        timer = self._timers.pop(key, None)
-        if timer is not None:
-            timer.cancel()
-        self._timers[key] = asyncio.get_running_loop().call_later(delay, self.retry, key)
-
     def happened(self, cure: Cure) -> None:
         """Something took place that may help those who wait."""
         self.queue.happened(cure)
         self._stirred.set()
+
+    @property
+    def stalled(self) -> float:
+        """Seconds for which nothing was taken from the queue although something is there to be decided."""
+        return self._clock() - self._went_on if self._open and self.busy else 0.0
 
     @property
     def busy(self) -> bool:
@@ -193,28 +166,31 @@ class Scheduler:
         return Levels(queue=sizes, parked=parked, writes=sizes[State.IN_FLIGHT], claims=claims)
 
     async def run(self, leadership: Leadership) -> None:
-        """Schedule until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._schedule(leadership, group), name="schedule")
-            for number in range(_TELLERS):
-                group.create_task(self._telling.run(leadership), name=f"tell {number}")
+        """Schedule until cancelled; then finish what is being written, where the leadership lasts."""
+        writes = Writes(self._pacing.writes, self._clock)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._schedule(leadership, writes), name="schedule")
+                for number in range(_TELLERS):
+                    group.create_task(self._telling.run(leadership), name=f"tell {number}")
+        finally:
+            await writes.finish(leadership)
 
-    async def _schedule(self, leadership: Leadership, group: asyncio.TaskGroup) -> None:
-        slots = asyncio.Semaphore(self._pacing.writes)
+    async def _schedule(self, leadership: Leadership, writes: Writes) -> None:
         while True:
-            await slots.acquire()
+            self._went_on = self._clock()
+            await writes.slot()
             self._reserve()
             entry = self.queue.pop(self._clock())
             if entry is None:
-                slots.release()
+                writes.give_back()
                 await self._rest()
                 continue
             work = self._attempt(entry, leadership)
             if work is None:
-                slots.release()
+                writes.give_back()
             else:
-                task = group.create_task(work, name=f"bind {'/'.join(entry.key)}")
-                task.add_done_callback(lambda _: slots.release())
+                writes.begin(work, f"bind {'/'.join(entry.key)}")
             await asyncio.sleep(0)
 
     async def _rest(self) -> None:
@@ -256,7 +232,7 @@ class Scheduler:
     ) -> Work | None:
         """What is to be written after a decision."""
         if isinstance(decided, Unbindable):
-            self._set_aside(entry, decided)
+            self._aside.put(entry, decided)
             return partial(self._say_why, entry, decided, leadership)
         return None if decided is None else partial(self._bind, entry, vm, decided, leadership)
 
@@ -303,7 +279,7 @@ class Scheduler:
         """Try a parked VM again when the first node that refused it may be asked once more."""
         again = self._refusals.until_over(entry.uid)
         if again is not None:
-            self._retry_later(entry.key, again)
+            self._aside.retry_later(entry.key, again)
 
     def _park(self, entry: Entry, shape: Hashable, verdict: Verdict[Note]) -> None:
         self._failures.pop(entry.key, None)
@@ -342,13 +318,6 @@ class Scheduler:
         self.queue.done(entry.key, self._clock())
         self.happened(Cure.CLAIM_ADDED)
         self._metrics.bound(_profile(vm), self._clock() - since)
-
-    def _set_aside(self, entry: Entry, why: Unbindable) -> None:
-        """No decision can be made before something else changes: it waits for that, and not in the queue."""
-        self._aside[entry.key] = entry
-        self._waiting.wait(entry.key, why.waits_for)
-        if why.polls:
-            self._retry_later(entry.key, self._pacing.poll)
 
     async def _say_why(self, entry: Entry, why: Unbindable, leadership: Leadership) -> None:
         current = self._current(entry)
@@ -393,7 +362,7 @@ class Scheduler:
         self, entry: Entry, vm: VirtualMachine, why: str, level: int, *, at_least: float = 0.0, exc_info: bool = False
     ) -> None:
         _LOGGER.log(level, "%s: %s", "/".join(vm.key), why, exc_info=exc_info)
-        self._aside.pop(entry.key, None)
+        self._aside.forgive(entry.key)
         failures = self._failures[entry.key] = self._failures.get(entry.key, 0) + 1
         pause = max(at_least, self._pacing.backoff.pause(failures, self._random))
         if self.queue.state(entry.key) is State.IN_FLIGHT:
@@ -409,19 +378,6 @@ class Scheduler:
             self._reserving.update(self._inventory.snapshot(), self._clock())
         except Exception:
             _LOGGER.exception("a bug in keeping room for VMs that wait; the others go on")
-
-    def _is_parked(self, entry: Entry) -> bool:
-        return self.queue.state(entry.key) is State.PARKED
-
-    def _wish_of(self, entry: Entry) -> Wish | None:
-        namespace, name = entry.key
-        vm = self._cluster.machines.get(name, namespace)
-        if vm is None:
-            return None
-        try:
-            return self._deciding.wish(vm)
-        except Unbindable:
-            return None
 
 
 def _profile(vm: VirtualMachine) -> str:

@@ -98,8 +98,10 @@ class Settings(BaseSettings):
     """First octets of generated MAC addresses: locally administered, unicast. Give each cluster on one layer-2
     network its own."""
 
-    liveness_url: str | None = None
+    liveness_url: ListenUrl | None = None
     """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    readiness_url: ListenUrl | None = None
+    """Where to serve the readiness probe, for example http://0.0.0.0:8080/readyz. Left out: nowhere."""
     metrics_url: ListenUrl | None = None
     """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

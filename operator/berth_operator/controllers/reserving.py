@@ -4,11 +4,15 @@ The queue says who has waited long enough, the snapshot knows nodes, and only a 
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Hashable
 
-from berth_operator.controllers.deciding import Wish
-from berth_operator.scheduling.entries import Entry
+from berth_operator.cluster import Cluster
+from berth_operator.controllers.deciding import Deciding, Wish
+from berth_operator.controllers.references import Unbindable
+from berth_operator.controllers.telling import Note
+from berth_operator.scheduling.entries import Entry, State
 from berth_operator.scheduling.keeping import room_to_keep
+from berth_operator.scheduling.queue import SchedulingQueue
 from berth_operator.scheduling.reservations import Reservations
 from berth_operator.scheduling.snapshot import Reservation, Snapshot
 
@@ -19,14 +23,21 @@ class Reserving:
     """Keeps a snapshot's reservations in step with the queue's.
 
     Args:
-        waits: Whether a VM is parked: one that is being bound needs no room kept elsewhere.
-        wish: What a VM asks for; None where that cannot be said now.
+        reservations: Who gets room kept, and for how long.
+        queue: Where VMs wait: one that is being bound needs no room kept elsewhere.
+        cluster: What there is.
+        deciding: Says what a VM asks for.
     """
 
     def __init__(
-        self, reservations: Reservations, waits: Callable[[Entry], bool], wish: Callable[[Entry], Wish | None]
+        self,
+        reservations: Reservations,
+        queue: SchedulingQueue[Hashable, Note],
+        cluster: Cluster,
+        deciding: Deciding,
     ) -> None:
-        self._reservations, self._waits, self._wish = reservations, waits, wish
+        self._reservations, self._queue = reservations, queue
+        self._cluster, self._deciding = cluster, deciding
         self._kept: tuple[tuple[str, Entry], ...] | None = None
 
     def update(self, snapshot: Snapshot, now: float) -> None:
@@ -51,8 +62,19 @@ class Reserving:
                 kept[node] = Reservation(request.claimant, request.cpu, memory, dict(request.pools))
         snapshot.reserve(kept)
 
+    def _wish(self, entry: Entry) -> Wish | None:
+        """What the VM asks for; None where that cannot be said now."""
+        namespace, name = entry.key
+        vm = self._cluster.machines.get(name, namespace)
+        if vm is None:
+            return None
+        try:
+            return self._deciding.wish(vm)
+        except Unbindable:
+            return None
+
     def _reserve(self, snapshot: Snapshot, entry: Entry, now: float) -> None:
-        wish = self._wish(entry) if self._waits(entry) else None
+        wish = self._wish(entry) if self._queue.state(entry.key) is State.PARKED else None
         node = None
         if wish is not None:
             node = room_to_keep(

@@ -1,4 +1,4 @@
-"""kopf's part: it logs in, watches, and serves the liveness probe. Each event goes into the store, and that is all.
+"""kopf's part: it logs in and watches. Each event goes into the store, and that is all.
 
 Only `on.event` is used: handlers of other sorts make kopf put finalizers and annotations of its own on objects. kopf's
 `patch` stays untouched, so kopf never writes. After a 410 Gone kopf lists again and does not tell of objects that
@@ -22,7 +22,6 @@ def build_registry(
     login: Callable[[], Awaitable[Connection]],
     start: Callable[[], Awaitable[None]],
     stop: Callable[[], Awaitable[None]],
-    probe: Callable[[], Awaitable[str]],
 ) -> kopf.OperatorRegistry:
     """A registry that feeds `cluster`. Built anew for each operator, so that two can live in one process."""
     registry = kopf.OperatorRegistry()
@@ -39,13 +38,8 @@ def build_registry(
     async def clean_up(**_: Any) -> None:
         await stop()
 
-    @kopf.on.probe(registry=registry, id="operator", retries=1)
-    async def tell_health(**_: Any) -> str:
-        return await probe()
-
-    for collection in cluster.collections:
-        if collection not in cluster.busy:
-            _watch(registry, collection)
+    for collection in cluster.quiet:
+        _watch(registry, collection)
     return registry
 
 

@@ -5,7 +5,9 @@ import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from tests.integration.operator.crowds import apart, create, nodes, room_of, vm_body
@@ -45,6 +47,9 @@ class Contest:
     """The last claim that was seen when a leader was struck."""
     freed: int = 0
     """Claims that were released since the beginning."""
+    struck_at: datetime | None = None
+    followed_at: datetime | None = None
+    """When the first claim of a later epoch was seen."""
 
     async def strike(self, number: signal.Signals, random: Random) -> None:
         """Create a batch of VMs, and send the leader a signal at the moment at which some claims have been seen.
@@ -54,8 +59,10 @@ class Contest:
         after = random.randint(20, 120)
 
         def count(binding: Binding) -> None:
+            if self.struck is not None and self.followed_at is None and binding.epoch > self.struck.epoch:
+                self.followed_at = datetime.now(UTC)
             if len(self.record.bindings) == after:
-                self.struck = binding
+                self.struck, self.struck_at = binding, datetime.now(UTC)
                 self.operators[self.record.terms[binding.epoch].holder].send_signal(number)
 
         self.record.on_binding = count
@@ -106,11 +113,16 @@ class Contest:
 
 
 @asynccontextmanager
-async def contest(world: World) -> AsyncIterator[Contest]:
-    """Two operators at the beginning, the one called first in the lead."""
+async def contest(world: World, lease: Mapping[str, str] = MappingProxyType(LEASE)) -> AsyncIterator[Contest]:
+    """Two operators at the beginning, the one called first in the lead.
+
+    Args:
+        world: Where.
+        lease: The operators' settings.
+    """
     options = nodes(NODES, slots=SLOTS, boot_delay=NEVER)
-    operators = {"first": world.operate(identity="first", **LEASE)}
+    operators = {"first": world.operate(identity="first", **lease)}
     await world.leading(operators["first"])
-    operators["second"] = world.operate(identity="second", **LEASE)
+    operators["second"] = world.operate(identity="second", **lease)
     async with HollowNodes(world.api, options) as hollow, recording(world.api, room_of(options)) as record:
         yield Contest(world, hollow, record, operators)

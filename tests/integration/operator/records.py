@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from berth_api import kinds
@@ -36,11 +37,12 @@ class Binding:
 
 @dataclass(frozen=True)
 class Term:
-    """An epoch of the operator's Lease: whose it was, and the resource version at which it began."""
+    """An epoch of the operator's Lease: whose it was, the resource version at which it began, and when it began."""
 
     epoch: int
     holder: str
     version: int
+    acquired: datetime
 
 
 def status(vm: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,6 +76,7 @@ class Record:
         machines: VMs by name.
         bindings: All claims, in the order in which they came.
         terms: Epochs of the operator's Lease.
+        renewed: When the leader of each epoch renewed the Lease for the last time, by its own word.
         faults: Rules that were broken, in words.
         on_binding: Called with each new claim, at once.
     """
@@ -88,6 +91,7 @@ class Record:
         self.machines: dict[str, Mapping[str, Any]] = {}
         self.bindings: list[Binding] = []
         self.terms: dict[int, Term] = {}
+        self.renewed: dict[int, datetime] = {}
         self.faults: list[str] = []
         self.on_binding: Callable[[Binding], None] = lambda _binding: None
         self._claims: dict[str, Binding] = {}
@@ -199,7 +203,10 @@ class Record:
         """The operator's Lease is this now."""
         spec, epoch = body["spec"], int(body["spec"].get("leaseTransitions") or 0)
         if epoch not in self.terms:
-            self.terms[epoch] = Term(epoch, spec.get("holderIdentity", ""), int(body["metadata"]["resourceVersion"]))
+            acquired = datetime.fromisoformat(spec["acquireTime"])
+            version = int(body["metadata"]["resourceVersion"])
+            self.terms[epoch] = Term(epoch, spec.get("holderIdentity", ""), version, acquired)
+        self.renewed[epoch] = datetime.fromisoformat(spec["renewTime"])
         self._changed.set()
 
     def _follow(self, before: Mapping[str, Any] | None, after: Mapping[str, Any], version: int) -> None:

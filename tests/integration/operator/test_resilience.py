@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-import socket
+import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -133,11 +134,48 @@ async def test_an_api_server_that_goes_away_and_comes_back_is_waited_for(world: 
         assert len(set(addresses(await claims(world)))) == 2
 
 
-async def test_the_liveness_probe_answers_while_it_works(world: World) -> None:
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}/healthz"
-    async with world.operator(liveness_url=url):
-        with await asyncio.to_thread(urllib.request.urlopen, url, timeout=5) as answer:
-            assert b"running" in answer.read()
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
+async def test_probes_answer_at_the_leader_and_at_who_stands_by_and_metrics_tell_who_leads(world: World) -> None:
+    ports = free_ports(2)
+    for port in ports:
+        pages = {f"{name}_url": f"http://127.0.0.1:{port}/{name}" for name in ("liveness", "readiness", "metrics")}
+        await ready(world.operate(**pages), port)
+    leading = []
+    for port in ports:
+        assert await page(port, "liveness") == (200, "ok")
+        _, metrics = await page(port, "metrics")
+        leading += [line for line in metrics.splitlines() if line.startswith("berth_operator_leading ")]
+    assert sorted(leading) == ["berth_operator_leading 0.0", "berth_operator_leading 1.0"]
+    world.server.kill_apiserver()
+    await asyncio.sleep(4)
+    try:
+        for port in ports:
+            assert await page(port, "liveness") == (200, "ok")
+            assert await page(port, "readiness") == (200, "ok")
+    finally:
+        world.server.start_apiserver()
+
+
+async def page(port: int, name: str) -> tuple[int, str]:
+    """What is served there: status and text."""
+
+    def read() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/{name}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refusal:
+            return refusal.code, refusal.read().decode()
+
+    return await asyncio.to_thread(read)
+
+
+async def ready(process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Wait until the operator says so."""
+
+    async def probe() -> bool:
+        assert process.poll() is None
+        try:
+            return (await page(port, "readiness"))[0] == 200
+        except OSError:
+            return False
+
+    await eventually(probe, 60)

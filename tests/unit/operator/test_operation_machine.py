@@ -400,7 +400,13 @@ class OperationMachine(RuleBasedStateMachine):
         ):
             assert (free[rows] == total[rows]).all()
         assert not any(pool.held.any() for pool in snapshot.pools.values())
-        left = (scheduler._since, scheduler._failures, scheduler._timers, scheduler._aside, scheduler.queue)
+        left = (
+            scheduler._since,
+            scheduler._failures,
+            scheduler._aside._timers,
+            scheduler._aside.keys(),
+            scheduler.queue,
+        )
         assert [len(each) for each in left] == [0] * 5
         assert (operation._refusals._until, operation._refusals._noted) == ({}, {})
         assert operation._pauses._refused == {}

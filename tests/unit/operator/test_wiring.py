@@ -23,7 +23,7 @@ async def nothing(*_: Any) -> Any:
 
 
 def registry(cluster: Cluster) -> kopf.OperatorRegistry:
-    return build_registry(cluster, login=nothing, start=nothing, stop=nothing, probe=nothing)
+    return build_registry(cluster, login=nothing, start=nothing, stop=nothing)
 
 
 def test_two_registries_live_side_by_side() -> None:

@@ -1,8 +1,9 @@
-"""The liveness probe: whether starting the agent anew would help.
+"""Pages for probes: what is wrong, in words, by the name of what was looked at.
 
-It would where the event loop hangs (then nobody answers the probe at all), where a round went past every deadline of
-its own, or where the heartbeat is not even attempted. It would not where libvirt or the API server are away: the agent
-waits for them, and one that is started again and again waits no better.
+*Liveness* asks whether starting the program anew would help. It would where the event loop hangs (then nobody answers
+the probe at all), or where work has gone past every deadline of its own. It would not where libvirt or the API server
+are away: who waits for them and is started again and again waits no better.
+*Readiness* asks whether it could take over its work now: whether all that it has to know is known.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,8 +14,8 @@ Check = Callable[[], str]
 """What is wrong, in words; empty: nothing."""
 
 
-class Liveness:
-    """Checks by the name of what they look at. More can be added while it is served: an agent comes up in parts."""
+class Checks:
+    """Checks by the name of what they look at. More can be added while they are served: a program comes up in parts."""
 
     def __init__(self, checks: Mapping[str, Check] | None = None) -> None:
         self._checks = dict(checks or {})
@@ -29,6 +30,6 @@ class Liveness:
         return tuple(f"{name}: {problem}" for name, problem in found if problem)
 
     async def page(self, _request: web.Request) -> web.Response:
-        """200 while the agent works, else 503 with the reasons."""
+        """200 while nothing is wrong, else 503 with the reasons."""
         problems = self.problems()
         return web.Response(status=503 if problems else 200, text="\n".join(problems) or "ok")
