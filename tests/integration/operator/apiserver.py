@@ -156,7 +156,7 @@ class Server:
 
 
 async def install(server: Server) -> None:
-    """Berth's CRDs, its namespace, the operator's account and the policy on its bindings, as in production."""
+    """Berth's CRDs, its namespace, the operator's account and the policies on what it writes, as in production."""
     async with await ApiClient.connect(server.kubeconfig, user_agent="test") as api:
         for path in sorted((PROJECT / "crds").glob("*.yaml")):
             for document in yaml.safe_load_all(path.read_text()):
@@ -164,7 +164,7 @@ async def install(server: Server) -> None:
                     await api.apply(CRD, document["metadata"]["name"], "", document, field_manager="test")
         await api.apply(NAMESPACE, SYSTEM_NAMESPACE, "", {}, field_manager="test")
         await api.apply(NAMESPACE, "default", "", {}, field_manager="test")
-        for path in (STATIC / "rbac-operator.yaml", STATIC / "policies" / "operator-bindings.yaml"):
+        for path in (STATIC / "rbac-operator.yaml", *sorted((STATIC / "policies").glob("operator-*.yaml"))):
             for document in yaml.safe_load_all(path.read_text()):
                 metadata = document["metadata"]
                 name, namespace = metadata["name"], metadata.get("namespace", "")
