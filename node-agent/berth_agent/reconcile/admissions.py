@@ -64,6 +64,11 @@ class Admissions:
         """Whether anything is counted for the VM."""
         return uid in self._claims
 
+    def rests(self, uid: str) -> bool:
+        """Whether the VM has said that its CPU and memory are free."""
+        held = self._claims.get(uid)
+        return held is not None and (held.cpu, held.memory) == ("0", "0")
+
     def rest(self, uid: str, claim: Claim) -> None:
         """Count of the claim all but CPU and memory: its guest is off. Under this claim it does not start again."""
         self._claims[uid] = claim.model_copy(update={"cpu": "0", "memory": "0"})

@@ -217,7 +217,7 @@ class Reconciler:
             return min(wait, self._grace_left(vm.metadata.uid) or wait)
         self._holds.forget(vm.metadata.uid)
         if work.answers.refusal and work.observed.power.is_active:
-            return _ASK_AGAIN
+            return 0.0 if work.answers.stopped is not None else _ASK_AGAIN
         return to_do.look_again_after.total_seconds() if to_do.look_again_after is not None else None
 
     def _look_out(self, vm: VirtualMachine, observed: Observed) -> Observed:

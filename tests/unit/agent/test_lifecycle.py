@@ -62,6 +62,72 @@ async def test_a_pause_outlives_the_agent(node: AgentWorld) -> None:
     assert node.status["phase"] == "CrashLoopBackOff"
 
 
+async def test_a_guest_that_ended_before_its_start_was_reported_is_not_started_again_under_once(
+    node: AgentWorld,
+) -> None:
+    node.add(VIRTUAL_MACHINE, vm_body(node.uid, runStrategy="Once"))
+    await node.reconcile()
+    body = node.vm
+    assert body is not None
+    body["status"] = {name: body["status"][name] for name in ("nodeName", "claim", "admittedClaim")}
+    node.api.add(VIRTUAL_MACHINE, body)
+    node.hypervisor.crash(node.uid, "Shutdown")
+    await node.restart()
+    await node.settle(rounds=3)
+    assert node.hypervisor.methods().count("start") == 1
+    assert (node.status["phase"], node.status["endReason"]) == ("Stopped", "PoweredOff")
+
+
+async def test_a_guest_that_follows_a_stop_which_was_taken_back_is_started_again(node: AgentWorld) -> None:
+    node.add(VIRTUAL_MACHINE, vm_body(node.uid, runStrategy="RerunOnFailure"))
+    await node.reconcile()
+    node.hypervisor.ignores_shutdown.add(node.uid)
+    await halt(node)
+    await node.reconcile()
+    await halt(node, "RerunOnFailure")
+    await node.reconcile()
+    assert node.status["phase"] == "Running"
+    node.hypervisor.crash(node.uid, "Shutdown")
+    node.now += timedelta(seconds=20)
+    await node.reconcile()
+    assert node.status["phase"] == "Running"
+    assert node.hypervisor.methods().count("start") == 2
+    assert "failureCount" not in node.status
+
+
+async def test_a_guest_that_was_started_by_hand_on_room_that_was_given_back_is_stopped(node: AgentWorld) -> None:
+    await node.reconcile()
+    await halt(node)
+    await node.settle(rounds=2)
+    await node.hypervisor.start(node.uid)
+    node.hypervisor.ignores_shutdown.add(node.uid)
+    await node.reconcile()
+    assert (node.status["phase"], node.status["stoppedClaim"]) == ("Stopping", "claim-1")
+    assert condition(node, "Ready")["reason"] == "NotClaimed"
+    await halt(node, "Always")
+    node.hypervisor.ignores_shutdown.clear()
+    await node.settle(rounds=2)
+    assert (node.status["phase"], node.status["stoppedClaim"]) == ("Stopped", "claim-1")
+    assert "startedAt" not in node.status, "it is no start of ours"
+    await claim_anew(node, "claim-2")
+    await node.reconcile()
+    assert node.status["phase"] == "Running"
+
+
+async def test_a_guest_that_was_started_by_hand_has_its_next_claim_refused_where_there_is_no_room(
+    node: AgentWorld,
+) -> None:
+    await node.reconcile()
+    await halt(node)
+    await node.settle(rounds=2)
+    await halt(node, "Always")
+    await claim_anew(node, "claim-2", memory="64Gi")
+    await node.hypervisor.start(node.uid)
+    await node.settle(rounds=3)
+    assert (node.status["phase"], node.status["stoppedClaim"]) == ("Stopped", "claim-2")
+    assert not (await node.hypervisor.domains())[0].power.is_active
+
+
 async def claim_anew(node: AgentWorld, claim_id: str, **changes: Any) -> None:
     """As the operator does for a VM that stays on its node."""
     body = node.vm

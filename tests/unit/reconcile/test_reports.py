@@ -196,5 +196,8 @@ def test_a_stopped_vm_gives_its_cpu_and_memory_back() -> None:
     assert "restartCount" not in status
 
 
-def test_a_guest_that_runs_is_never_called_stopped() -> None:
-    assert "stoppedClaim" not in report(vm(), RUNNING, Answers(admitted="c1", stopped="c1"))
+def test_a_guest_that_runs_on_room_that_was_given_back_does_not_take_it_again() -> None:
+    status = report(vm({"stoppedClaim": "c1"}), RUNNING, Answers(admitted="c1", stopped="c1"))
+    assert (status["phase"], status["stoppedClaim"]) == ("Stopping", "c1")
+    (ready,) = (c for c in status["conditions"] if c["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NotClaimed")

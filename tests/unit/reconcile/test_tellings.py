@@ -101,6 +101,12 @@ def test_a_probe_that_fails_is_told_with_what_it_met(reason: str) -> None:
     assert told(vm(**after), **after) == []
 
 
+def test_a_guest_that_somebody_started_on_room_of_others_is_told_of() -> None:
+    after = {**RUNNING, "phase": "Stopping", "conditions": [condition("Ready", "False", "NotClaimed", "by hand")]}
+    assert ("Warning", "NotClaimed") in told(vm(**RUNNING), **after)
+    assert told(vm(**after), **after) == []
+
+
 def test_a_refused_claim_is_told_with_its_reason_each_time_it_is_another() -> None:
     def refused(message: str) -> dict[str, Any]:
         return {"phase": "Stopped", "conditions": [condition("Ready", "False", "ClaimRefused", message)]}

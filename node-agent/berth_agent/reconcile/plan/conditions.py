@@ -16,8 +16,14 @@ from berth_api.virtualmachines import Phase
 
 AGENTS_CONDITIONS = ("DisksReady", "NetworkReady", "Ready", "Paused", "GuestAgentConnected", "RestartRequired")
 """Types that are the agent's."""
+NOT_CLAIMED = "NotClaimed"
+"""Reason of the condition Ready of a guest that somebody has started on room that others may have."""
 MAX_MESSAGE = 2048
 """Characters of a condition's message: an error may quote what a hostile image or server sent."""
+_STARTED_BY_HAND = (
+    "the guest was started on its node, but not by Berth, which has given its CPU and memory away: it is stopped; "
+    "runStrategy and restartedAt start it"
+)
 _DISK_STEPS = (CreateDisk, WriteSeed)
 
 
@@ -115,6 +121,8 @@ def _why_not(situation: Situation, phase: Phase) -> _Aspect:
     answers, failure = situation.answers, situation.failure
     if phase == "Stopping" and situation.observed.live is False:
         return _Aspect("Ready", "False", PROBE_FAILED, situation.observed.unhealthy)
+    if phase == "Stopping" and situation.desired.yielded:
+        return _Aspect("Ready", "False", NOT_CLAIMED, _STARTED_BY_HAND)
     if answers.refusal and not situation.observed.power.is_active:
         return _Aspect("Ready", "False", "ClaimRefused", answers.refusal)
     if failure is not None:

@@ -8,7 +8,7 @@ from typing import Self
 from berth_agent.reconcile.plan.crashloops import next_start
 from berth_agent.reconcile.plan.differences import Hardware
 from berth_agent.reconcile.plan.observed import Observed
-from berth_api.running import restart_pending, should_run
+from berth_api.running import gave_back, restart_pending, should_run
 from berth_api.virtualmachines import VirtualMachine
 
 
@@ -49,7 +49,7 @@ class Desired:
     asked_at: datetime | None = None
     """When the guest was last asked to stop."""
     yielded: bool = False
-    """The claim's CPU and memory have been said to be free."""
+    """The claim's CPU and memory have been said to be free: a guest that runs all the same has to end."""
     start_at: datetime | None = None
     """When a guest that keeps ending may be started again."""
     failing: bool = False
@@ -79,10 +79,10 @@ def desired_of(vm: VirtualMachine, observed: Observed, hardware: Hardware | None
         observed: What is seen.
         hardware: What the spec asks for, where that can be said.
     """
-    claim, status = vm.status.claim, vm.status
+    claim = vm.status.claim
     names = tuple(disk.name for disk in vm.spec.disks), tuple(nic.name for nic in vm.spec.interfaces)
-    admitted = claim is not None and status.admitted_claim == claim.id
-    yielded = claim is not None and status.stopped_claim == claim.id and not observed.power.is_active
+    admitted = claim is not None and vm.status.admitted_claim == claim.id
+    yielded = gave_back(vm)
     deleted_at = vm.metadata.deletion_timestamp
     if deleted_at is not None:
         grace = timedelta(seconds=vm.spec.termination_grace_period_seconds)
@@ -92,7 +92,7 @@ def desired_of(vm: VirtualMachine, observed: Observed, hardware: Hardware | None
         admitted,
         *names,
         yielded=yielded,
-        failing=bool(status.failure_count),
+        failing=bool(vm.status.failure_count),
         start_at=None if restart_pending(vm) else next_start(vm),
         hardware=hardware,
     )

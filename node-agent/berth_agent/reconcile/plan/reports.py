@@ -27,7 +27,7 @@ def status_of(situation: Situation, now: datetime) -> dict[str, Any]:
         admitted_claim=answers.admitted,
         refused_claim=answers.refused,
         released_claim=answers.released,
-        stopped_claim=answers.stopped if not observed.power.is_active else None,
+        stopped_claim=answers.stopped,
         phase=phase_of(situation),
         interfaces=tuple(_interface(nic) for nic in _in_order(desired.interface_names, observed.interfaces)),
         disks=tuple(

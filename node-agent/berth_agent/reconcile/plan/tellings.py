@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from berth_agent.reconcile.plan.conditions import NOT_CLAIMED
 from berth_agent.reconcile.plan.situations import Failure
 from berth_api.virtualmachines import VirtualMachine
 
@@ -119,6 +120,8 @@ def _conditions(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Tell
     if _said(ready) != _said(ready_before):
         if ready.get("reason") == "ClaimRefused":
             yield Telling("Warning", "ClaimRefused", ready.get("message", ""))
+        elif ready.get("reason") == NOT_CLAIMED:
+            yield Telling("Warning", NOT_CLAIMED, ready.get("message", ""))
         elif ready.get("reason") in UNHEALTHY_REASONS:
             yield Telling("Warning", "Unhealthy", ready.get("message", "") or "a probe of the guest failed")
     changed = _condition(now, "RestartRequired")

@@ -30,7 +30,8 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     if refusal is None:
         work.answers = replace(work.answers, admitted=claim.id)
         work.report_beside()
-    elif work.observed.power.is_active:  # it runs on with what it has, and the node is asked again
+    elif work.observed.power.is_active and not work.tools.admissions.rests(work.owner.uid):
+        # It runs on with what it has, and the node is asked again.
         work.answers = replace(work.answers, refusal=f"{refusal.reason}: {refusal.message}")
     else:
         raise ClaimRefused(claim.id, refusal)
