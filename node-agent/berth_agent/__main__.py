@@ -33,6 +33,7 @@ from berth_agent.hypervisor.errors import AcceleratorUnusable
 from berth_agent.hypervisor.libvirt_adapter import LibvirtHypervisor
 from berth_agent.hypervisor.settings import LibvirtSettings
 from berth_agent.network.attacher import Attacher
+from berth_agent.node.anchors import Anchor
 from berth_agent.node.boots import BootUnknown, boot_id
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.events import Events
@@ -122,7 +123,7 @@ async def _work(
         pages.guests.follow(hypervisor)
         vms: WorkQueue[Owner] = WorkQueue(Backoff(), random)
         reports: WorkQueue[str] = WorkQueue(Backoff(), random)
-        view = ClusterView()
+        view = ClusterView(settings.namespace)
         pages.follow(view, vms=vms, reports=reports)
         lookout = _lookout(hypervisor, view, vms, random)
         tools = await _tools(settings, api, hypervisor, view, lookout)
@@ -131,7 +132,8 @@ async def _work(
         holds = Holds(time.monotonic, random)
         reconciler = Reconciler(tools, holds, act=act, chronicle=chronicle, aside=vms.aside)
         reporter = NodeReporter(tools, agent_version=version("berth"))
-        intake = Intake(tools.view, reconciler, vms, reports)
+        anchor_changed = tools.anchor.changed if tools.anchor is not None else _at_leisure
+        intake = Intake(tools.view, reconciler, vms, reports, anchor_changed=anchor_changed)
         audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
         await until_available("the API server", reporter.ensure_object)
         await audit.load()
@@ -221,7 +223,22 @@ async def _tools(
         key=key,
         admissions=Admissions(),
         lookout=lookout,
+        anchor=_anchor(settings, api, view),
         boot_id=boot_id(settings.boot_id_file),
+    )
+
+
+def _anchor(settings: AgentSettings, api: ApiClient, view: ClusterView) -> Anchor | None:
+    """Who says when a claim is covered, where the node has an anchor."""
+    if not settings.anchor:
+        return None
+    return Anchor(
+        api,
+        view,
+        namespace=settings.namespace,
+        node_name=settings.node_name,
+        patience=settings.anchor_patience,
+        limit=settings.anchor_limit,
     )
 
 

@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 import structlog
 from pydantic import ValidationError
 
+from berth_agent.node.allocations import is_anchor
 from berth_agent.node.pods import Pod, sum_of_requests
 from berth_api.allocatable import Amounts
+from berth_api.fields import SYSTEM_NAMESPACE
 from berth_api.hardware import CPU, Memory
 from berth_api.hypervisors import Hypervisor
 from berth_api.kinds import (
@@ -60,9 +62,14 @@ class ReferenceMissing(Exception):
 
 
 class ClusterView:
-    """The newest known state of each object."""
+    """The newest known state of each object.
 
-    def __init__(self) -> None:
+    Args:
+        namespace: Berth's own, where the Pod is that stands for the node's VMs.
+    """
+
+    def __init__(self, namespace: str = SYSTEM_NAMESPACE) -> None:
+        self._namespace = namespace
         self._objects: dict[Kind, dict[tuple[str, str], Resource]] = {kind: {} for kind in MODELS}
         self._vm_keys: dict[str, tuple[str, str]] = {}
         self._forgotten: dict[Kind, dict[str, int]] = {kind: {} for kind in MODELS}
@@ -135,8 +142,12 @@ class ClusterView:
         return self._of(POD, Pod).get((namespace, name))
 
     def pod_requests(self) -> Amounts:
-        """What the Pods of this node request together, as far as is known."""
-        return sum_of_requests(self._of(POD, Pod).values())
+        """What the Pods of this node request together, as far as is known. What stands for VMs is left out."""
+        return sum_of_requests(pod for pod in self._of(POD, Pod).values() if not self.is_anchor(pod))
+
+    def is_anchor(self, pod: Pod) -> bool:
+        """Whether the Pod stands for VMs."""
+        return is_anchor(pod, self._namespace)
 
     def hypervisor(self, name: str) -> Hypervisor | None:
         """The Hypervisor of this name."""

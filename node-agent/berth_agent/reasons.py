@@ -23,7 +23,14 @@ _API = (
 )
 """Source: k8s.io/apimachinery, metav1.StatusReason."""
 _STEPS = (
-    *("DeadlineExceeded", "InsufficientCPU", "InsufficientMemory", "InsufficientStorage", "InvalidDomainRequest"),
+    *(
+        "DeadlineExceeded",
+        "InsufficientCPU",
+        "InsufficientMemory",
+        "InsufficientResources",
+        "InsufficientStorage",
+        "InvalidDomainRequest",
+    ),
     *("InvalidSeed", "NoFreeSlot", "NodeFileFailed", "ObjectChanged", "ObjectUnreadable", "SpecExceedsClaim"),
     *("StaleEpoch", "StoragePoolNotReady", "UnsealFailed"),
     *("ClassNotFound", "ImageNotFound", "NetworkNotFound", "StoragePoolNotFound"),

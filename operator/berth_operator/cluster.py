@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from berth_api import kinds
-from berth_api.client import Api
+from berth_api.anchors import LABEL as ANCHOR_LABEL
+from berth_api.client import Api, ObjectList
 from berth_api.hypervisors import Hypervisor
 from berth_api.quantities import to_bytes
 from berth_api.storagepools import StoragePool
@@ -16,6 +17,7 @@ from berth_api.virtualmachineclasses import VirtualMachineClass
 from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
 from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
+from berth_operator.controllers.anchorplans import Anchor
 from berth_operator.objects import Heartbeat, Node, PriorityClass, namespace_labels
 from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.nodes import allocatable_of
@@ -41,9 +43,16 @@ def read_hypervisor(body: Mapping[str, Any]) -> Hypervisor:
 
 
 class Cluster:
-    """The collections, one per kind."""
+    """The collections, one per kind.
 
-    def __init__(self, lease_namespace: str) -> None:
+    Args:
+        lease_namespace: Berth's own, where Leases and anchors are.
+        anchored: Whether nodes have anchors; where they have none, no Pod is listed.
+    """
+
+    def __init__(self, lease_namespace: str, *, anchored: bool = False) -> None:
+        self.anchored = anchored
+        self.anchors = Collection(kinds.POD, Anchor.from_api, lease_namespace, f"{ANCHOR_LABEL}=true")
         self.machines = Collection(kinds.VIRTUAL_MACHINE, read_machine)
         self.classes = Collection(kinds.VIRTUAL_MACHINE_CLASS, VirtualMachineClass.from_api)
         self.images = Collection(kinds.VIRTUAL_MACHINE_IMAGE, VirtualMachineImage.from_api)
@@ -72,13 +81,14 @@ class Cluster:
             self.classes,
             self.images,
             self.cluster_images,
+            *((self.anchors,) if self.anchored else ()),
             self.machines,
         )
 
     @property
     def busy(self) -> tuple[Collection[Any], ...]:
-        """Those that change all the time: every binding, every heartbeat."""
-        return (self.leases, self.machines)
+        """Those that change all the time: every binding, every heartbeat, and what every binding makes the anchor."""
+        return (self.leases, *((self.anchors,) if self.anchored else ()), self.machines)
 
     def priority(self, name: str) -> int | None:
         """The value of a PriorityClass, or of the global default where none is named; None: there is no such class."""
@@ -111,7 +121,7 @@ class Cluster:
             ApiError: A list failed; nothing was taken in.
         """
         which = self.collections if which is None else which
-        lists = await asyncio.gather(*(api.list(each.kind, each.namespace) for each in which))
+        lists = await asyncio.gather(*(_list(api, each) for each in which))
         for collection, listed in zip(which, lists, strict=True):
             collection.replace(listed)
         self.note_listed(which)
@@ -119,3 +129,7 @@ class Cluster:
     def note_listed(self, which: Sequence[Collection[Any]]) -> None:
         """Complete lists of these were taken in."""
         self.unlisted = self.unlisted.difference(which)
+
+
+async def _list(api: Api, collection: Collection[Any]) -> ObjectList:
+    return await api.list(collection.kind, collection.namespace, label_selector=collection.label_selector)

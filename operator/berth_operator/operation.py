@@ -24,7 +24,9 @@ from berth_api.workqueues import Backoff, WorkQueue
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
 from berth_operator.controllers.aims import Aims
-from berth_operator.controllers.binding import Binding
+from berth_operator.controllers.anchorplans import Anchor
+from berth_operator.controllers.anchors import Anchors
+from berth_operator.controllers.binding import Binding, at_once
 from berth_operator.controllers.deciding import Deciding
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import Machines
@@ -80,7 +82,7 @@ class Operation:
     ) -> None:
         self._api, self._settings, self._metrics = api, settings, metrics
         random = random or Random()  # noqa: S311 - jitter, not secrecy
-        self.cluster = Cluster(settings.namespace)
+        self.cluster = Cluster(settings.namespace, anchored=settings.anchor)
         snapshot = Snapshot()
         self.ledger = Ledger(snapshot)
         self.queue: WorkQueue[Task] = WorkQueue(Backoff(settings.backoff_first, settings.backoff_most), random)
@@ -102,7 +104,25 @@ class Operation:
             api, self.cluster, self._inventory, self.ledger, confirm=settings.node_loss_confirm, clock=clock
         )
         self._aims = aims = Aims(self.cluster, self._inventory.accelerator, self._loss.lost)
-        self._binding = Binding(api, self.cluster, self.ledger, events=self.events, happened=self._happened, now=now)
+        self._anchors = Anchors(
+            api,
+            self.cluster,
+            self.ledger,
+            namespace=settings.namespace,
+            image=settings.anchor_image,
+            clock=clock,
+            random=random,
+            counts=metrics,
+        )
+        self._binding = Binding(
+            api,
+            self.cluster,
+            self.ledger,
+            events=self.events,
+            happened=self._happened,
+            before=self._anchors.before_binding if settings.anchor else at_once,
+            now=now,
+        )
         self.scheduler = Scheduler(
             self.cluster,
             self._inventory,
@@ -147,6 +167,7 @@ class Operation:
         self.queue.open()
         self.scheduler.open()
         self._loss.reset()
+        self._anchors.reset()
         self._metrics.leads(leadership.epoch)
         try:
             await self._take_over(leadership)
@@ -219,6 +240,8 @@ class Operation:
                 return await self._machines.reconcile(key, leadership)
             case kinds.NODE.plural:
                 await self._labels.reconcile(task.name, leadership)
+            case kinds.POD.plural:
+                return await self._anchors.reconcile(task.name, leadership)
             case kinds.VIRTUAL_NETWORK.plural if network := cluster.networks.get(task.name):
                 status = network_status(network, self.ledger.taken(task.name))
                 await write_status(self._api, cluster.networks, key, status, leadership)
@@ -236,9 +259,26 @@ class Operation:
         cluster.machines.listen(self._route_machine)
         cluster.hypervisors.listen(self._route_hypervisor)
         cluster.nodes.listen(lambda change: self._add(cluster.nodes, change.key))
+        if cluster.anchored:
+            self.ledger.tell(self._route_claims)
+            cluster.hypervisors.listen(lambda change: self._look_at_anchor(change.key[1]))
+            cluster.nodes.listen(lambda change: self._look_at_anchor(change.key[1]))
+            cluster.anchors.listen(self._route_anchor)
         cluster.priority_classes.listen(self._route_priority)
         for referred in (cluster.classes, cluster.networks, cluster.images, cluster.cluster_images, cluster.pools):
             referred.listen(partial(self._route_referred, referred))
+
+    def _route_claims(self, node: str) -> None:
+        self._anchors.claims_changed(node)
+        self._look_at_anchor(node)
+
+    def _route_anchor(self, change: Change[Anchor]) -> None:
+        anchor = change.new or change.old
+        if anchor is not None:
+            self._look_at_anchor(anchor.node)
+
+    def _look_at_anchor(self, node: str) -> None:
+        self.queue.add(Task(kinds.POD.plural, "", node))
 
     def _happened(self, cure: Cure) -> None:
         self.scheduler.happened(cure)
@@ -249,7 +289,7 @@ class Operation:
     def _levels(self) -> Levels:
         levels = self.scheduler.levels(len(self.ledger))
         phases: Counter[str] = Counter(vm.status.phase or "Pending" for vm in self.cluster.machines)
-        return replace(levels, phases=phases, tasks=len(self.queue))
+        return replace(levels, phases=phases, tasks=len(self.queue), anchors=self._anchors.levels())
 
     def _wake(self, key: Key) -> None:
         self.scheduler.retry(key)
@@ -276,6 +316,8 @@ class Operation:
         cluster = self.cluster
         for vm in cluster.machines:
             self._attend(vm)
+        for hypervisor in cluster.hypervisors if cluster.anchored else ():
+            self._look_at_anchor(hypervisor.metadata.name)
         for collection in (cluster.nodes, cluster.networks, cluster.pools, cluster.images, cluster.cluster_images):
             for key in collection.all_keys():
                 self._add(collection, key)

@@ -2,11 +2,11 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MacPrefix = Annotated[str, Field(pattern=r"^[0-9a-f][26ae](:[0-9a-f]{2}){0,4}$")]
@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     request_deadline: Annotated[float, Field(gt=0)] = 10.0
     """How long a call to the API server may take."""
 
+    anchor: bool = False
+    """Have one Pod on each node stand for the VMs there: it requests what they claim, so that Pods and VMs are never
+    promised the same room. To be set for the agents, too (`BERTH_AGENT_ANCHOR`); the chart does both."""
+    anchor_image: str = ""
+    """Image of that Pod's container, which only waits. Must be given where anchors are."""
+
     mac_prefix: MacPrefix = "02:be"
     """First octets of generated MAC addresses: locally administered, unicast. Give each cluster on one layer-2
     network its own."""
@@ -106,3 +112,11 @@ class Settings(BaseSettings):
     """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
+
+    @model_validator(mode="after")
+    def _has_an_image(self) -> Self:
+        if self.anchor and not self.anchor_image:
+            raise ValueError(
+                "anchors need an image: set BERTH_OPERATOR_ANCHOR_IMAGE, or BERTH_OPERATOR_ANCHOR to false"
+            )
+        return self

@@ -38,10 +38,15 @@ class _Entry(Generic[T]):
 
 
 class Collection(Generic[T]):
-    """All objects of one kind, read into `T`. What `read` cannot read (ValueError) is logged and left alone."""
+    """All objects of one kind, read into `T`. What `read` cannot read (ValueError) is logged and left alone.
 
-    def __init__(self, kind: Kind, read: Callable[[Mapping[str, Any]], T], namespace: str = "") -> None:
-        self.kind, self.namespace = kind, namespace
+    Where it has a namespace or a label selector, it is of those only that are in there and that it selects.
+    """
+
+    def __init__(
+        self, kind: Kind, read: Callable[[Mapping[str, Any]], T], namespace: str = "", label_selector: str = ""
+    ) -> None:
+        self.kind, self.namespace, self.label_selector = kind, namespace, label_selector
         self._read = read
         self._entries: dict[Key, _Entry[T]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()

@@ -3,7 +3,7 @@
 Level-based: an event says only that something is different now. What to do about it is found out by looking.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from berth_agent.cluster_view import ClusterView
@@ -51,7 +51,10 @@ class Intake:
         reconciler: Reconciler,
         vms: WorkQueue[Owner],
         reports: WorkQueue[str],
+        *,
+        anchor_changed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._anchor_changed = anchor_changed
         self._view = view
         self._reconciler = reconciler
         self._vms = vms
@@ -85,6 +88,9 @@ class Intake:
         else:
             self._view.put(POD, body)
         after = self._view.pod(owner.namespace, owner.name)
+        if any(each is not None and self._view.is_anchor(each) for each in (before, after)):
+            self._anchor_changed()
+            return
         if sum_of_requests([before] if before else []) != sum_of_requests([after] if after else []):
             self._reports.add_after(NODE_REPORT, PODS_PAUSE)
 

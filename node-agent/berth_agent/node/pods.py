@@ -62,6 +62,7 @@ class PodCondition(Model):
 
     type: str
     reason: str = ""
+    message: str = ""
 
 
 class PodStatus(Model):

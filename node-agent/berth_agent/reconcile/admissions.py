@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 from berth_agent.reconcile.plan.admission import Refusal, admit
 from berth_api.allocatable import NOTHING, Amounts
-from berth_api.hypervisors import HypervisorSpec
+from berth_api.anchors import Size, anchored, total
+from berth_api.hypervisors import HypervisorSpec, Overcommit
+from berth_api.quantities import to_bytes, to_millis
 from berth_api.virtualmachines import Claim, VirtualMachine
 
 
@@ -47,14 +49,38 @@ class Admissions:
         current_epoch: int,
     ) -> Refusal | None:
         """Admit the claim, or say why not; `pods` is what the node's Pods request. An admitted claim stays so."""
-        held = self._claims.get(uid)
-        if held is not None and held.id == claim.id:
-            return None
-        others = {other: held for other, held in self._claims.items() if other != uid}
-        refusal = admit(claim, others, room, spec, pods, current_epoch=current_epoch)
+        refusal = self.refuse(uid, claim, room, spec, pods, current_epoch=current_epoch)
         if refusal is None:
             self._claims[uid] = claim
         return refusal
+
+    def refuse(
+        self,
+        uid: str,
+        claim: Claim,
+        room: Amounts,
+        spec: HypervisorSpec,
+        pods: Amounts = NOTHING,
+        *,
+        current_epoch: int,
+    ) -> Refusal | None:
+        """Why the claim would not be admitted now."""
+        if self.admitted(uid, claim):
+            return None
+        return admit(claim, self._others(uid), room, spec, pods, current_epoch=current_epoch)
+
+    def admitted(self, uid: str, claim: Claim) -> bool:
+        """Whether just this claim is admitted."""
+        held = self._claims.get(uid)
+        return held is not None and held.id == claim.id
+
+    def needed(self, uid: str, claim: Claim, overcommit: Overcommit) -> Size:
+        """What the node's anchor has to have for the claim, beside all that are admitted."""
+        claims = (claim, *self._others(uid).values())
+        return anchored(total(Size(to_millis(each.cpu), to_bytes(each.memory)) for each in claims), overcommit)
+
+    def _others(self, uid: str) -> dict[str, Claim]:
+        return {other: held for other, held in self._claims.items() if other != uid}
 
     def hold(self, uid: str, claim: Claim) -> None:
         """Count the claim of a guest that runs already, whether there is room or not."""

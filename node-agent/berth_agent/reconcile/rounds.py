@@ -10,6 +10,7 @@ from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.ports import HypervisorPort
 from berth_agent.network.attachments import Attachment, Attachments
 from berth_agent.network.errors import NetworkError
+from berth_agent.node.anchors import Anchor
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey, UnsealFailed
@@ -21,6 +22,7 @@ from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.situations import PREPARING, Answers
 from berth_agent.reconcile.ports import Lookout, NoLookout
+from berth_agent.reconcile.turns import Turns
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
@@ -114,6 +116,9 @@ class Tools:
     admissions: Admissions
     epochs: Epochs
     lookout: Lookout = field(default_factory=NoLookout)
+    turns: Turns = field(default_factory=Turns)
+    anchor: Anchor | None = None
+    """Where the node has one: who says when a claim is covered."""
     boot_id: str = ""
     """The node's boot ID: another after each reboot."""
 

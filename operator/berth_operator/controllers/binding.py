@@ -6,7 +6,7 @@ and, where the write may still be on its way, been written to: then the late one
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,8 +43,15 @@ def unprepared(vm: VirtualMachine, aim: Aim = Aim.BERTH) -> bool:
     return needs_secret(vm, aim) or FINALIZER not in vm.metadata.finalizers
 
 
+async def at_once(_node: str, _leadership: Leadership) -> None:
+    """Nothing stands in the way of a binding."""
+
+
 class Binding:
-    """Writes what was decided. `happened` is told when an assumed claim counts no longer."""
+    """Writes what was decided. `happened` is told when an assumed claim counts no longer.
+
+    `before` is awaited between counting a claim and writing it; a Conflict in it has the VM decided anew.
+    """
 
     def __init__(
         self,
@@ -54,9 +61,10 @@ class Binding:
         *,
         events: Events,
         happened: Callable[[Cure], None],
+        before: Callable[[str, Leadership], Awaitable[None]] = at_once,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._api, self._cluster, self._ledger = api, cluster, ledger
+        self._api, self._cluster, self._ledger, self._before = api, cluster, ledger, before
         self._events, self._happened, self._now = events, happened, now
         self._unsure: dict[str, str] = {}
 
@@ -137,6 +145,11 @@ class Binding:
             NotLeadingError: the leadership ended before the write.
         """
         uid = vm.metadata.uid
+        try:
+            await self._before(decision.node, leadership)
+        except BaseException:
+            self._settle(uid)  # nothing was written yet
+            raise
         try:
             body = self._status(vm, decision)
             leadership.check()

@@ -8,7 +8,7 @@ the larger of the two, not as two VMs. The ledger is never the truth: it is rebu
 leadership changes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import TypeVar
@@ -27,6 +27,7 @@ class Ledger:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._told: Callable[[str], None] = lambda _node: None
         self._entries: dict[HoldingKey, Holding] = {}
         self._counted: dict[str, tuple[Holding, ...]] = {}
         self._confirmed: dict[str, Holding] = {}
@@ -47,6 +48,14 @@ class Ledger:
     def nodes(self) -> list[str]:
         """Names of nodes on which anything is held."""
         return self._snapshot.holders
+
+    def held_on(self, node: str) -> Iterable[Holding]:
+        """Every claim that counts on a node."""
+        return self._snapshot.held_on(node)
+
+    def tell(self, told: Callable[[str], None]) -> None:
+        """Call `told` with the node's name whenever what is claimed on it changes."""
+        self._told = told
 
     def assume(self, holding: Holding) -> None:
         """Count a claim that was decided and is being written."""
@@ -139,6 +148,7 @@ class Ledger:
         key = holding.key
         self._entries[key] = holding
         self._snapshot.take(holding)
+        self._told(holding.node)
         for nic in holding.interfaces:
             self._macs.setdefault(nic.mac_address, set()).add(key)
         for network, address in holding.addresses:
@@ -149,6 +159,7 @@ class Ledger:
         key = holding.key
         del self._entries[key]
         self._snapshot.give_back(holding)
+        self._told(holding.node)
         for nic in holding.interfaces:
             _discard(self._macs, nic.mac_address, key)
         for network, address in holding.addresses:

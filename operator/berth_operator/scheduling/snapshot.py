@@ -115,6 +115,10 @@ class Snapshot:
         """Names on which something is held, whether they are nodes or not."""
         return list(self._held)
 
+    def held_on(self, name: str) -> Iterable[Holding]:
+        """Every claim that counts on a node."""
+        return self._held.get(name, {}).values()
+
     @property
     def order(self) -> IntArray:
         """int64 per row: the rank of its node by name."""

@@ -24,7 +24,13 @@ class Step:
 
 @dataclass(frozen=True)
 class AdmitClaim(Step):
-    """Check the spec against the claim, and the claim against what the node really has; answer, if it is a new one."""
+    """Check the spec against the claim, and the claim against what the node really has; answer, if it is a new one.
+
+    Where nodes have anchors it waits for the kubelet.
+    """
+
+    deadline: ClassVar[float] = 300.0
+    interruptible: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)

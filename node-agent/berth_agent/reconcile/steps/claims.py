@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from berth_agent.node.anchors import Anchor
 from berth_agent.reconcile.plan.admission import Refusal
 from berth_agent.reconcile.plan.covering import uncovered
 from berth_agent.reconcile.plan.hardware import unavailable
@@ -46,10 +47,29 @@ async def _ask(work: Round, claim: Claim) -> Refusal | None:
         # Its guest has the room already, and a refusal would let another node start it.
         tools.admissions.hold(uid, claim)
         return None
-    hypervisor = tools.view.hypervisor(tools.node_name)
-    spec = hypervisor.spec if hypervisor is not None else HypervisorSpec()
-    room, pods = tools.facts.room, tools.view.pod_requests()
-    return tools.admissions.admit(uid, claim, room, spec, pods, current_epoch=epoch)
+    if tools.anchor is None:
+        spec, pods = _wishes(work), tools.view.pod_requests()
+        return tools.admissions.admit(uid, claim, tools.facts.room, spec, pods, current_epoch=epoch)
+    return await _ask_kubelet(work, claim, tools.anchor, epoch)
+
+
+async def _ask_kubelet(work: Round, claim: Claim, anchor: Anchor, epoch: int) -> Refusal | None:
+    """Whether the node has it, and its kubelet too: that counts the Pods, also those which it is about to turn down."""
+    uid, admissions, room = work.owner.uid, work.tools.admissions, work.tools.facts.room
+    refusal = admissions.refuse(uid, claim, room, _wishes(work), current_epoch=epoch)
+    if refusal is not None or admissions.admitted(uid, claim):
+        return refusal
+    return await anchor.admit(
+        uid,
+        lambda: admissions.needed(uid, claim, _wishes(work).overcommit),
+        lambda: admissions.admit(uid, claim, room, _wishes(work), current_epoch=epoch),
+    )
+
+
+def _wishes(work: Round) -> HypervisorSpec:
+    """What the administrator says of the node."""
+    hypervisor = work.tools.view.hypervisor(work.tools.node_name)
+    return hypervisor.spec if hypervisor is not None else HypervisorSpec()
 
 
 def _cover(work: Round, claim: Claim) -> None:

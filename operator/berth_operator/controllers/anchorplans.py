@@ -1,0 +1,205 @@
+"""What to do about one node's anchor Pod, decided from what it is and what the node's claims ask for. Pure.
+
+Three rules keep VMs and Pods from being promised the same room, beside those of the kubelet, which allocates one Pod
+after another:
+
+- A resize never makes the anchor smaller than the claims that count at that moment.
+- After it was made smaller nothing is added before the kubelet shows that it has taken that in. Whoever reads the Pod
+  could otherwise take what it had been allocated before for what it is allocated now.
+- A new anchor begins with what admitted VMs hold, and is then resized: the kubelet makes room for a new Pod of this
+  priority by ending others, which VMs that run are worth and VMs that only wait are not. A resize ends nobody.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from berth_api.anchors import CONTAINER, Size
+from berth_api.quantities import to_bytes, to_millis
+
+_ENDED = ("Succeeded", "Failed")
+_MIB = 1024**2
+RESIZE_PENDING = "PodResizePending"
+"""The condition by which a kubelet says that it has not allocated what a Pod asks for (KEP-1287)."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """An anchor Pod, as far as the operator looks at it."""
+
+    name: str
+    uid: str
+    version: str
+    node: str
+    owner: str
+    """UID of the Hypervisor that it belongs to."""
+    requests: Size
+    allocated: Size | None = None
+    """What the kubelet says it has allocated; None: it has not said so."""
+    phase: str = ""
+    reason: str = ""
+    pending: str = ""
+    """Why the kubelet does not allocate what is requested: Deferred, Infeasible; empty: it has not said so."""
+    deleting: bool = False
+
+    @classmethod
+    def from_api(cls, body: Mapping[str, Any]) -> "Anchor":
+        """Read a Pod that the API server sent."""
+        metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
+        has = _named(status.get("containerStatuses") or ())
+        allocated = has.get("allocatedResources") or has.get("resources", {}).get("requests")
+        conditions = status.get("conditions") or ()
+        return cls(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            version=metadata["resourceVersion"],
+            node=spec.get("nodeName", ""),
+            owner=next((each["uid"] for each in metadata.get("ownerReferences") or ()), ""),
+            requests=_size(_named(spec.get("containers") or ()).get("resources", {}).get("requests") or {}),
+            allocated=_size(allocated) if allocated else None,
+            phase=status.get("phase", ""),
+            reason=status.get("reason", ""),
+            pending=next((c.get("reason", "") for c in conditions if c["type"] == RESIZE_PENDING), ""),
+            deleting="deletionTimestamp" in metadata,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the kubelet has turned it down, or ended it: it holds nothing any longer."""
+        return self.phase in _ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Whether the kubelet has allocated just what is requested."""
+        return self.allocated == self.requests
+
+    @property
+    def shrinking(self) -> bool:
+        """Whether the kubelet shows more than is requested: it has not taken in yet that it is to be less."""
+        return self.allocated is not None and not self.requests.covers(self.allocated)
+
+
+def _named(containers: Any) -> Mapping[str, Any]:
+    return next((each for each in containers if each.get("name") == CONTAINER), {})
+
+
+def _size(resources: Mapping[str, Any]) -> Size:
+    return Size(to_millis(resources.get("cpu", "0")), to_bytes(resources.get("memory", "0")))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a node's anchor should be."""
+
+    owner: str
+    """UID of the Hypervisor."""
+    held: Size
+    """For claims that the node's agent has admitted."""
+    claimed: Size
+    """For all claims."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds."""
+
+    answer: float = 0.5
+    """For which the kubelet is given time to answer one resize before the next: what comes meanwhile goes together."""
+    shrink: float = 2.0
+    """For which claims have to be at rest before the anchor is made smaller: much of what goes comes again."""
+    recreate: float = 60.0
+    """The same where making it smaller means to make it anew."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long ago something was, in seconds."""
+
+    resized: float
+    """The last resize."""
+    changed: float
+    """The last change of the node's claims."""
+
+
+@dataclass(frozen=True)
+class Create:
+    """Make the Pod."""
+
+    size: Size
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Give the Pod other requests."""
+
+    size: Size
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Take the Pod away; the next one is made once it is gone."""
+
+    why: str
+    failed: bool = False
+    """The kubelet did not keep it: the next one is not made at once."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Do nothing, and look again after so many seconds; None: when something changes."""
+
+    seconds: float | None = None
+
+
+Action = Create | Resize | Delete | Rest
+
+
+def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Times, *, resizable: bool) -> Action:
+    """The next thing to do about a node's anchor.
+
+    Args:
+        anchor: The Pod as it is; None: there is none.
+        wanted: What it should be; None: there is no Hypervisor, or no Node, and the garbage collector sees to it.
+        pace: When what happened last.
+        times: How long to wait for what.
+        resizable: Whether the server can resize a Pod in place.
+    """
+    if wanted is None:
+        return Rest()
+    if anchor is None:
+        return Create(wanted.held if resizable else wanted.claimed)
+    if anchor.deleting:
+        return Rest()
+    if anchor.ended:
+        return Delete(anchor.reason or anchor.phase, failed=True)
+    if anchor.owner != wanted.owner:
+        return Delete("it belongs to a Hypervisor that is gone")
+    return _fit(anchor, wanted.claimed, pace, times, resizable=resizable)
+
+
+def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: bool) -> Action:
+    if not anchor.requests.covers(claimed):
+        return _grow(anchor, claimed, pace, times) if resizable else Delete("it is to be larger")
+    rest = times.shrink if resizable else times.recreate
+    if is_just(anchor.requests, claimed) or pace.changed < rest:
+        return Rest(None if is_just(anchor.requests, claimed) else rest - pace.changed)
+    return Resize(claimed) if resizable else Delete("it is to be smaller")
+
+
+def _grow(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
+    if anchor.shrinking:
+        return Rest()
+    if not anchor.settled and pace.resized < times.answer:
+        return Rest(times.answer - pace.resized)
+    return Resize(anchor.requests | claimed)
+
+
+def is_just(requests: Size, claimed: Size) -> bool:
+    """Whether requests are right for claims; up to a MiB more memory counts as the same (see `nudged`)."""
+    return requests.cpu == claimed.cpu and 0 <= requests.memory - claimed.memory < _MIB
+
+
+def nudged(requests: Size, claimed: Size) -> Size:
+    """Requests that differ from what they are and take nothing away, to give the Pod another resource version."""
+    larger = requests | claimed
+    return larger if larger != requests else Size(requests.cpu, requests.memory + 1)

@@ -1,0 +1,361 @@
+"""Keeps one anchor Pod per node as large as the node's claims, so that kube-scheduler and kubelets count VMs, too.
+
+What the anchor must never do is to be made smaller for a sum of claims that is out of date: an agent that has just seen
+what was allocated would admit a claim which nobody covers. So:
+
+- The sum is taken and the resize is sent without anything in between, and no binding to that node is written until the
+  API server has answered it. What was decided before is in the sum, what is decided later waits (`before_binding`).
+- Every resize names the version of the Pod that it is about. One whose outcome nobody knows, and one that a former
+  leader may have sent, is *outdated* before the next binding to that node: the Pod is given another version.
+
+Everything else may fail at any time: an anchor that is too large only keeps Pods away, and one that is too small, or is
+not there, only keeps the agent from admitting claims. What happens is found out by looking: watches and audits tell of
+Pods, the ledger of claims, each by the node's name.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from random import Random
+from typing import Any, Protocol
+
+from berth_api.anchors import CONTAINER, LABEL, Size, anchor_name, anchored, total
+from berth_api.backoffs import Backoff
+from berth_api.client import AlreadyExists, Api, Conflict, NotFound
+from berth_api.fields import OPERATOR
+from berth_api.hypervisors import Hypervisor
+from berth_api.kinds import HYPERVISOR, POD
+from berth_operator.cluster import Cluster
+from berth_operator.controllers.anchorplans import (
+    Anchor,
+    Create,
+    Delete,
+    Pace,
+    Resize,
+    Rest,
+    Times,
+    Wanted,
+    decide,
+    nudged,
+)
+from berth_operator.leases import Leadership
+from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.ledger import Ledger
+
+_LOGGER = logging.getLogger(__name__)
+_HOLD = 5.0
+"""Seconds for which a binding waits for a resize; then it is decided anew, and others get its place."""
+_LONG_AGO = -1e9
+_PRIORITY = "system-node-critical"
+_USER = 65534
+"""UID of nobody: the anchor only waits."""
+
+
+class AnchorCounts(Protocol):
+    """Is told what happens to anchors."""
+
+    def anchor_written(self, action: str) -> None:
+        """One was created, resized or deleted."""
+
+
+class Anchors:
+    """Makes, resizes and remakes anchors, a node at a time."""
+
+    def __init__(
+        self,
+        api: Api,
+        cluster: Cluster,
+        ledger: Ledger,
+        *,
+        namespace: str,
+        image: str,
+        clock: Callable[[], float],
+        random: Random,
+        counts: AnchorCounts,
+        times: Times | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Get ready.
+
+        Args:
+            api: The API server.
+            cluster: What is known of it, anchors included.
+            ledger: What is claimed where.
+            namespace: Berth's own: where the Pods are.
+            image: Of the one container, which only waits.
+            clock: Monotonic seconds.
+            random: Spreads retries.
+            counts: Is told what is written.
+            times: How long to wait for what.
+            backoff: Pauses before a Pod that the kubelet did not keep is made again.
+        """
+        self._api, self._cluster, self._ledger = api, cluster, ledger
+        self._namespace, self._image = namespace, image
+        self._clock, self._random, self._counts = clock, random, counts
+        self._times, self._backoff = times or Times(), backoff or Backoff(1.0, 60.0)
+        self.reset()
+
+    def reset(self) -> None:
+        """A new term: whatever a former leader sent may still be on its way."""
+        self._sure: dict[str, str] = {}
+        """UIDs of anchors of which no resize is on its way that could make them smaller, by node."""
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._resized: dict[str, float] = {}
+        self._changed: dict[str, float] = {}
+        self._failures: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._resizable = True
+
+    def claims_changed(self, node: str) -> None:
+        """To be called whenever what is claimed on a node changes."""
+        self._changed[node] = self._clock()
+
+    async def reconcile(self, node: str, leadership: Leadership) -> float | None:
+        """Do the next thing about a node's anchor.
+
+        Returns:
+            Seconds after which to look again; None: when something changes.
+
+        Raises:
+            ApiError: it could not be done.
+            NotLeadingError: the leadership ended.
+        """
+        if self._cluster.hypervisors.get(node) is None:
+            self._forget(node)
+            return None
+        async with self._lock(node):
+            return await self._act(node, leadership)
+
+    async def before_binding(self, node: str, leadership: Leadership) -> None:
+        """Wait until nothing is on its way that could make the node's anchor smaller than its claims are now.
+
+        To be awaited between counting a claim in the ledger and writing it.
+
+        Raises:
+            Conflict: that cannot be said now; decide anew.
+            NotLeadingError: the leadership ended.
+        """
+        if self._is_sure(node) or not self._resizable:
+            return
+        try:
+            async with asyncio.timeout(_HOLD), self._lock(node):
+                if not self._is_sure(node):
+                    await self._outdate(node, leadership)
+        except TimeoutError as error:
+            raise Conflict(409, "Conflict", f"the anchor of node {node} is being resized") from error
+        except NotFound as error:
+            raise Conflict(409, "Conflict", f"the anchor of node {node} has just gone") from error
+
+    def _is_sure(self, node: str) -> bool:
+        anchor = self._anchor(node)
+        return anchor is None or self._sure.get(node) == anchor.uid
+
+    def levels(self) -> dict[str, int]:
+        """How many nodes have an anchor that is missing, waits for the kubelet, or is as it should be."""
+        anchors = {each.node: each for each in self._cluster.anchors}
+        states = Counter(_state(anchors.get(each.metadata.name)) for each in self._cluster.hypervisors)
+        return dict(states) if self._cluster.anchored else {}
+
+    async def _act(self, node: str, leadership: Leadership) -> float | None:
+        now, anchor, wanted = self._clock(), self._anchor(node), self._wanted(node)
+        pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, _LONG_AGO))
+        action = decide(anchor, wanted, pace, self._times, resizable=self._resizable)
+        if anchor is not None and anchor.settled:
+            self._failures.pop(node, None)
+        match action:
+            case Rest(seconds):
+                return seconds
+            case Create(size) if wanted is not None:
+                return await self._create(node, size, wanted, leadership)
+            case Resize(size) if anchor is not None:
+                await self._resize(node, anchor, size, leadership)
+                return self._times.answer
+            case Delete(why, failed) if anchor is not None:
+                await self._delete(node, anchor, why, leadership, failed=failed)
+        return None
+
+    def _anchor(self, node: str) -> Anchor | None:
+        return self._cluster.anchors.get(anchor_name(node), self._namespace)
+
+    def _wanted(self, node: str) -> Wanted | None:
+        hypervisor, known = self._cluster.hypervisors.get(node), self._cluster.nodes.get(node)
+        if hypervisor is None or known is None or hypervisor.metadata.deletion_timestamp is not None:
+            return None
+        holdings = list(self._ledger.held_on(node))
+        held = self._sum((each for each in holdings if self._is_admitted(each)), hypervisor)
+        claimed = self._sum(holdings, hypervisor)
+        if known.allocatable is not None:  # the API server takes no resize beyond it, and no kubelet would allocate it
+            most = Size(known.allocatable.cpu, known.allocatable.memory)
+            held, claimed = held & most, claimed & most
+        return Wanted(hypervisor.metadata.uid, held, claimed)
+
+    def _sum(self, holdings: Iterable[Holding], hypervisor: Hypervisor) -> Size:
+        return anchored(total(Size(each.cpu, each.memory) for each in holdings), hypervisor.spec.overcommit)
+
+    def _is_admitted(self, holding: Holding) -> bool:
+        namespace, name = holding.owner.split("/", 1)
+        vm = self._cluster.machines.get(name, namespace)
+        return vm is not None and vm.metadata.uid == holding.uid and vm.status.admitted_claim is not None
+
+    async def _create(self, node: str, size: Size, wanted: Wanted, leadership: Leadership) -> float | None:
+        rest = self._not_before.get(node, _LONG_AGO) - self._clock()
+        if rest > 0:
+            return rest
+        leadership.check()
+        body = anchor_pod(node, owner=wanted.owner, namespace=self._namespace, image=self._image, size=size)
+        try:
+            made = await self._api.create(POD, body, self._namespace)
+        except AlreadyExists:
+            made = await self._api.get(POD, anchor_name(node), self._namespace)
+        else:
+            self._sure[node] = made["metadata"]["uid"]  # nobody else knows it yet
+            self._counts.anchor_written("create")
+            _LOGGER.info("node %s: made its anchor, %s", node, size)
+        self._cluster.anchors.upsert(made)
+        return 0.0
+
+    async def _resize(self, node: str, anchor: Anchor, size: Size, leadership: Leadership) -> None:
+        """Resize. Called right after the sum was taken: nothing may be awaited in between."""
+        shrinks = not size.covers(anchor.requests)
+        was_sure = self._sure.get(node) == anchor.uid
+        if shrinks:
+            self._sure.pop(node, None)
+        leadership.check()
+        self._resized[node] = self._clock()
+        body = {
+            "metadata": {"uid": anchor.uid},
+            "spec": {"containers": [{"name": CONTAINER, "resources": {"requests": size.to_requests()}}]},
+        }
+        try:
+            written = await self._api.apply(
+                POD,
+                anchor.name,
+                self._namespace,
+                body,
+                field_manager=OPERATOR,
+                subresource="resize",
+                resource_version=anchor.version,
+            )
+        except NotFound:
+            await self._find_out(node, anchor)
+            return
+        except Conflict:
+            if was_sure:
+                self._sure[node] = anchor.uid  # it was not written, and never will be
+            await self._look(node)
+            raise
+        self._sure[node] = anchor.uid
+        self._counts.anchor_written("resize")
+        _LOGGER.debug("node %s: resized its anchor from %s to %s", node, anchor.requests, size)
+        self._cluster.anchors.upsert(written)
+
+    async def _find_out(self, node: str, anchor: Anchor) -> None:
+        """404: the Pod is gone, or this server resizes none."""
+        await self._look(node)
+        found = self._anchor(node)
+        if found is not None and found.uid == anchor.uid:
+            _LOGGER.warning("the API server cannot resize Pods (Kubernetes 1.33 and later can): anchors are made anew")
+            self._resizable = False
+            self._sure[node] = anchor.uid
+
+    async def _look(self, node: str) -> None:
+        """See the Pod as it is now, before the watch tells."""
+        try:
+            self._cluster.anchors.upsert(await self._api.get(POD, anchor_name(node), self._namespace))
+        except NotFound:
+            known = self._anchor(node)
+            if known is not None:
+                self._cluster.anchors.remove({"metadata": _metadata(known, self._namespace)})
+
+    async def _delete(self, node: str, anchor: Anchor, why: str, leadership: Leadership, *, failed: bool) -> None:
+        leadership.check()
+        if failed:
+            failures = self._failures[node] = self._failures.get(node, 0) + 1
+            self._not_before[node] = self._clock() + self._backoff.pause(failures, self._random)
+            _LOGGER.warning("node %s: its anchor did not stay (%s), making another", node, why)
+        with suppress(NotFound, Conflict):
+            await self._api.delete(POD, anchor.name, self._namespace, uid=anchor.uid)
+            self._counts.anchor_written("delete")
+        await self._look(node)
+
+    async def _outdate(self, node: str, leadership: Leadership) -> None:
+        """Give the anchor another version, so that whatever was sent about the present one comes too late."""
+        await self._look(node)
+        anchor, wanted = self._anchor(node), self._wanted(node)
+        if anchor is None or wanted is None or not self._resizable:
+            return
+        await self._resize(node, anchor, nudged(anchor.requests, wanted.claimed), leadership)
+
+    def _lock(self, node: str) -> asyncio.Lock:
+        return self._locks.setdefault(node, asyncio.Lock())
+
+    def _forget(self, node: str) -> None:
+        for known in (self._sure, self._resized, self._changed, self._failures, self._not_before):
+            known.pop(node, None)
+
+
+def _state(anchor: Anchor | None) -> str:
+    if anchor is None or anchor.ended or anchor.deleting:
+        return "missing"
+    if anchor.settled:
+        return "settled"
+    return "denied" if anchor.pending else "waiting"
+
+
+def _metadata(anchor: Anchor, namespace: str) -> dict[str, str]:
+    return {"name": anchor.name, "namespace": namespace, "uid": anchor.uid}
+
+
+def anchor_pod(node: str, *, owner: str, namespace: str, image: str, size: Size) -> dict[str, Any]:
+    """The Pod that stands for the VMs of a node.
+
+    It is on the host's network, as it needs none and must come up where the Pod network is not ready; it is as
+    important as the node's own parts, for ending it would free room that guests use.
+
+    Args:
+        node: Name of the Node, and of the Hypervisor.
+        owner: UID of the Hypervisor.
+        namespace: Berth's own.
+        image: Of its container.
+        size: What it requests.
+    """
+    return {
+        "metadata": {
+            "name": anchor_name(node),
+            "namespace": namespace,
+            "labels": {LABEL: "true"},
+            "ownerReferences": [
+                {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": owner}
+            ],
+        },
+        "spec": {
+            "nodeName": node,
+            "hostNetwork": True,
+            "dnsPolicy": "Default",
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "priorityClassName": _PRIORITY,
+            "terminationGracePeriodSeconds": 1,
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": _USER,
+                "runAsGroup": _USER,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "image": image,
+                    "resources": {"requests": size.to_requests()},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
