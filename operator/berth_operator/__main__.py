@@ -52,7 +52,7 @@ async def run(settings: Settings) -> None:
             clock=loop.time,
         )
         busy = [
-            Reflector(api, each.kind, each, namespace=each.namespace)
+            Reflector(api, each.kind, each, namespace=each.namespace, label_selector=each.label_selector)
             for each in operation.cluster.busy
         ]
         service = Service(metered, operation, election, busy)
