@@ -119,10 +119,9 @@ def _ready(situation: Situation) -> _Aspect:
 
 def _why_not(situation: Situation, phase: Phase) -> _Aspect:
     answers, failure = situation.answers, situation.failure
-    if phase == "Stopping" and situation.observed.live is False:
-        return _Aspect("Ready", "False", PROBE_FAILED, situation.observed.unhealthy)
-    if phase == "Stopping" and situation.desired.yielded:
-        return _Aspect("Ready", "False", NOT_CLAIMED, _STARTED_BY_HAND)
+    stopping = _why_stopping(situation) if phase == "Stopping" else None
+    if stopping is not None:
+        return stopping
     if answers.refusal and not situation.observed.power.is_active:
         return _Aspect("Ready", "False", "ClaimRefused", answers.refusal)
     if failure is not None:
@@ -133,6 +132,15 @@ def _why_not(situation: Situation, phase: Phase) -> _Aspect:
     if phase == "CrashLoopBackOff":
         return _Aspect("Ready", "False", phase, _looping(situation))
     return _Aspect("Ready", "False", f"Guest{phase}" if phase in ("Paused", "Stopped", "Stopping") else phase)
+
+
+def _why_stopping(situation: Situation) -> _Aspect | None:
+    """Why a guest is stopped that nobody has asked to."""
+    if situation.desired.yielded:
+        return _Aspect("Ready", "False", NOT_CLAIMED, _STARTED_BY_HAND)
+    if situation.observed.live is False:
+        return _Aspect("Ready", "False", PROBE_FAILED, situation.observed.unhealthy)
+    return None
 
 
 def _looping(situation: Situation) -> str:
