@@ -207,6 +207,15 @@ def ctr(run: Run, *args: str) -> list[str]:
     return [str(run.artifacts.containerd / "ctr"), f"--address={SOCKET}", "--namespace=k8s.io", *args]
 
 
+def tag_image(run: Run, node: "NodeHandle", reference: str, more: str) -> None:
+    """Give an image that a node has another name.
+
+    Raises:
+        CommandError: containerd does not run, or has no such image.
+    """
+    node.exec(ctr(run, "images", "tag", "--force", full_name(reference), full_name(more)), timeout=_ASK_TIMEOUT)
+
+
 def import_image(run: Run, node: "NodeHandle", archive: Path) -> None:
     """Bring an image to a node's containerd.
 

@@ -196,6 +196,14 @@ class NodeHandle:
         """
         kubelets.import_image(self._run, self, archive)
 
+    def tag_image(self, reference: str, more: str) -> None:
+        """Give a container image that the node has another name.
+
+        Raises:
+            CommandError: containerd does not run, or has no such image.
+        """
+        kubelets.tag_image(self._run, self, reference, more)
+
     def _wait_for_namespaces(self) -> None:
         """Wait until the holder has left the machine's namespaces: its process exists a moment before that."""
         self.holder.wait_ready()
