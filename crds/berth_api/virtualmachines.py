@@ -232,9 +232,13 @@ class VirtualMachineSpec(Model):
     topology_spread_constraints: Annotated[
         tuple[TopologySpreadConstraint, ...], Field(max_length=16), ListMap(("topologyKey", "whenUnsatisfiable"))
     ] = ()
-    priority_class_name: Annotated[str, Field(max_length=253)] = ""
-    """A PriorityClass. VMs of a higher priority are placed first; none makes way for another.
-    Left out: the cluster's default class, or priority 0."""
+    priority_class_name: Annotated[
+        str,
+        Field(max_length=253),
+        Cel("!self.startsWith('system-')", "priority classes named system-… are the cluster's own: make one for VMs"),
+    ] = ""
+    """A PriorityClass that is not the cluster's own. VMs of a higher priority are placed first; none makes way for
+    another. Left out: the cluster's default class, or priority 0."""
     scheduler_profile: Label | None = None
     """The profile of filters and scores by which a node is chosen, from the operator's configuration.
     Left out: the profile named default."""
