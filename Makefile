@@ -12,6 +12,7 @@ KUBELETS ?= 0
 ACCELERATOR ?= tcg
 BACKEND ?= auto
 BENCH ?= boot
+IMAGES ?=
 TESTS ?= tests
 # More than two cores' worth: the end-to-end tests mostly wait for guests to boot.
 WORKERS ?= 3
@@ -43,8 +44,8 @@ down: bootstrap ## Leave nothing of the cluster behind
 status: bootstrap ## Show what runs and where its logs are (CLUSTER; left out: all)
 	@$(DEV) status $(if $(filter file,$(origin CLUSTER)),,--cluster $(CLUSTER))
 
-images: bootstrap ## Build the guest images
-	@$(DEV) images
+images: bootstrap ## Build the images of guests and of Berth (IMAGES=guests operator agent pause)
+	@$(DEV) images $(IMAGES)
 
 demo: bootstrap ## From nothing to three guests that answer
 	@$(DEV) demo

@@ -6,13 +6,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from berth_dev import demo, images, kind, startup, states, statuses, teardown
+from berth_dev import archives, containers, demo, images, kind, startup, states, statuses, teardown
 from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
 from berth_dev.hollow import arguments as hollow_arguments
 from berth_dev.progress import timed_lines
 from berth_dev.states import Options
+
+_CONTAINERS = {
+    "operator": containers.operator_image,
+    "agent": containers.agent_image,
+    "pause": containers.pause_image,
+}
+_IMAGES = ("guests", *_CONTAINERS)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +43,10 @@ def parser() -> argparse.ArgumentParser:
     _add_cluster(commands.add_parser("down", help="leave nothing of a cluster behind"))
     status = commands.add_parser("status", help="show what runs and where its logs are")
     status.add_argument("--cluster", default=None, metavar="NAME", help="only this cluster")
-    commands.add_parser("images", help="build the guest images, and print where they are")
+    building = commands.add_parser("images", help="build images, and print where they are")
+    building.add_argument(
+        "kinds", nargs="*", default=_IMAGES, metavar="guests|operator|agent|pause", help="which (all)", type=_kind
+    )
     _add_cluster(commands.add_parser("env", help="print the line that points kubectl at a cluster"))
 
     logs = commands.add_parser("logs", help="print the log of a part")
@@ -59,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_cluster(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cluster", default="berth", metavar="NAME", help="the cluster's name (berth)")
+
+
+def _kind(text: str) -> str:
+    if text not in _IMAGES:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(_IMAGES)}, not {text!r}")
+    return text
 
 
 def _switch(text: str) -> bool:
@@ -124,10 +140,15 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0 if all(statuses.is_whole(run) for run in known) else 1
 
 
-def _images(_: argparse.Namespace) -> int:
-    folder = images.build_images(cache_root(), startup.project_root(), timed_lines())
-    for image in images.read_images(folder).values():
-        print(f"{image.name}: {image.path} sha256:{image.sha256}")
+def _images(arguments: argparse.Namespace) -> int:
+    cache, project, say = cache_root(), startup.project_root(), timed_lines()
+    if "guests" in arguments.kinds:
+        for image in images.read_images(images.build_images(cache, project, say)).values():
+            print(f"{image.name}: {image.path} sha256:{image.sha256}")
+    for name, build in _CONTAINERS.items():
+        if name in arguments.kinds:
+            archive = build(cache, project, say)
+            print(f"{archive.stem}: {archive} {archives.digest(archive)}")
     return 0
 
 

@@ -8,9 +8,11 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _MEDIA = "application/vnd.oci.image"
 _REGISTRY = "docker.io/library/"
@@ -72,10 +74,7 @@ def write_archive(target: Path, reference: str, content: ImageContent) -> None:
             "layers": [_descriptor("layer.v1.tar", layer)],
         }
     )
-    annotations = {
-        "io.containerd.image.name": full_name(reference),
-        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
-    }
+    annotations = _names(reference)
     platform = {"architecture": "amd64", "os": "linux"}
     described = {**_descriptor("manifest.v1+json", manifest), "annotations": annotations, "platform": platform}
     index = {"schemaVersion": 2, "mediaType": f"{_MEDIA}.index.v1+json", "manifests": [described]}
@@ -84,6 +83,78 @@ def write_archive(target: Path, reference: str, content: ImageContent) -> None:
         _add(archive, "index.json", _document(index))
         for blob in (layer, config, manifest):
             _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
+
+
+def pack(layout: Path, target: Path, reference: str) -> None:
+    """Write an image that an engine left as a layout of files as one tar file, named as Pods call it.
+
+    Args:
+        layout: A folder with `oci-layout`, `index.json` of one image, and `blobs`.
+        target: The tar file; the same image gives the same bytes.
+        reference: `NAME:TAG`.
+    """
+    index = json.loads((layout / "index.json").read_bytes())
+    index["manifests"][0]["annotations"] = _names(reference)
+    with tarfile.open(target, "w") as archive:
+        _add(archive, "oci-layout", (layout / "oci-layout").read_bytes())
+        _add(archive, "index.json", _document(index))
+        for blob in sorted((layout / "blobs" / "sha256").iterdir()):
+            _add(archive, f"blobs/sha256/{blob.name}", blob.read_bytes())
+
+
+def digest(archive: Path) -> str:
+    """The digest of the image in an archive, as registries and Pods know it."""
+    with tarfile.open(archive) as opened:
+        return str(_read_json(opened, "index.json")["manifests"][0]["digest"])
+
+
+def layers(archive: Path) -> Iterator[bytes]:
+    """The layers of an image, each a tar file as it is stored, the lowest first."""
+    with tarfile.open(archive) as opened:
+        manifest = _read_json(opened, _blob(_read_json(opened, "index.json")["manifests"][0]["digest"]))
+        for layer in manifest["layers"]:
+            yield _read(opened, _blob(layer["digest"]))
+
+
+def configuration(archive: Path) -> dict[str, Any]:
+    """How containers of an image are started, and its labels: `config` of the image-spec's configuration."""
+    with tarfile.open(archive) as opened:
+        manifest = _read_json(opened, _blob(_read_json(opened, "index.json")["manifests"][0]["digest"]))
+        return dict(_read_json(opened, _blob(manifest["config"]["digest"]))["config"])
+
+
+def read_file(archive: Path, path: str) -> bytes:
+    """The content of a file in an image, by its path without the leading slash.
+
+    Raises:
+        KeyError: There is no such file.
+    """
+    for layer in reversed([*layers(archive)]):
+        with tarfile.open(fileobj=io.BytesIO(layer)) as opened, suppress(KeyError):
+            return _read(opened, path)
+    raise KeyError(f"{archive} has no file {path}")
+
+
+def _blob(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
+
+
+def _read_json(archive: tarfile.TarFile, name: str) -> Any:
+    return json.loads(_read(archive, name))
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    if stream is None:
+        raise KeyError(f"{name} is no file")
+    return stream.read()
+
+
+def _names(reference: str) -> dict[str, str]:
+    return {
+        "io.containerd.image.name": full_name(reference),
+        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
+    }
 
 
 def _layer(content: ImageContent) -> bytes:

@@ -1,0 +1,124 @@
+# Berth's two images: `docker build --target operator .` and `docker build --target agent .`
+#
+# Both start from nothing: they hold Python, the libraries and programs that Berth uses, and Berth. There is no shell, no
+# package tool and nothing that was needed only to build. docs/images.md tells what is in them and how to verify them.
+#
+# The bases are used to build, and what an image holds of Debian is from BASE. To build from exactly what somebody else
+# had, give them by digest: --build-arg BASE=debian@sha256:… (`docker buildx imagetools inspect debian:bookworm-slim`
+# prints it).
+ARG BASE=debian:bookworm-20250520-slim
+ARG GO_BASE=golang:1.26.8-bookworm
+
+# The CNI plugins, with the modules that Go wrote into them.
+FROM ${GO_BASE} AS plugins
+ARG CNI_PLUGINS_VERSION=v1.9.1
+ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOBIN=/out/opt/cni/bin
+RUN module=github.com/containernetworking/plugins \
+ && for plugin in \
+      ipam/dhcp ipam/host-local ipam/static \
+      main/bridge main/dummy main/host-device main/ipvlan main/loopback main/macvlan main/ptp main/tap main/vlan \
+      meta/bandwidth meta/firewall meta/portmap meta/sbr meta/tuning meta/vrf; \
+    do set -- "$@" "$module/plugins/$plugin@$CNI_PLUGINS_VERSION"; done \
+ && go install -trimpath -buildvcs=false \
+      -ldflags "-s -w -X $module/pkg/utils/buildversion.BuildVersion=$CNI_PLUGINS_VERSION" "$@" \
+ && mkdir -p /out/usr/share/sbom \
+ && cd "$GOBIN" && go version -m * > /out/usr/share/sbom/go-modules.txt
+
+# Everything that either image has of Debian, and the tools that build the rest.
+FROM ${BASE} AS build
+# Files are dated by this, and so are the images; a pyc names the file that it is from by content, not by date.
+ARG SOURCE_DATE_EPOCH=1700000000
+ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
+    DEBIAN_FRONTEND=noninteractive \
+    LC_ALL=C.UTF-8 \
+    PIP_BREAK_SYSTEM_PACKAGES=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_NO_WARN_SCRIPT_LOCATION=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONHASHSEED=0 \
+    PYTHONPATH=/opt/build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      ca-certificates python3 libffi8 libssl3 \
+      libvirt0 qemu-utils qemu-system-x86 seabios dnsmasq-base nftables util-linux \
+      gcc libc6-dev libvirt-dev pkg-config python3-dev python3-pip \
+ && rm -rf /var/lib/apt/lists/*
+COPY dev/container-images/build.lock /src/
+RUN python3 -m pip install --quiet --no-compile --target /opt/build --only-binary :all: --require-hashes -r /src/build.lock
+COPY dev/container-images/pick.py dev/container-images/system.sh \
+     dev/container-images/compile.sh /src/
+
+# What the operator needs besides itself: Python's packages, then what they and Python need of Debian.
+FROM build AS operator-parts
+COPY dev/container-images/operator.lock /src/
+RUN python3 -m pip install --quiet --no-compile --root /packages --ignore-installed --only-binary :all: \
+      --require-hashes -r /src/operator.lock
+RUN sh /src/system.sh /packages /system
+
+# The same for the agent, with the programs that it runs. libvirt-python comes as source only. QEMU is there to find out
+# whether KVM runs guests on the node; guests are run by the node's own.
+FROM build AS agent-parts
+COPY dev/container-images/agent.lock /src/
+RUN CFLAGS="-O2 -g0" LDFLAGS=-s python3 -m pip install --quiet --no-compile --root /packages --ignore-installed \
+      --only-binary :all: --no-binary libvirt-python --no-build-isolation --use-pep517 \
+      --require-hashes -r /src/agent.lock
+RUN sh /src/system.sh /packages /system \
+      /usr/bin/qemu-img /usr/bin/qemu-system-x86_64 /usr/share/qemu/kvmvapic.bin \
+      /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so \
+      /usr/sbin/dnsmasq /usr/sbin/nft /usr/bin/nsenter /usr/bin/prlimit
+
+# Berth itself, then for each image the half that it runs, with the bill of materials of the whole image.
+FROM build AS project
+ARG VERSION=0.1.0
+COPY pyproject.toml README.md LICENSE /src/
+COPY crds/berth_api /src/crds/berth_api
+COPY operator/berth_operator /src/operator/berth_operator
+COPY node-agent/berth_agent /src/node-agent/berth_agent
+RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels /src
+COPY dev/container-images/project.sh dev/container-images/sbom.py /src/
+
+FROM project AS operator-project
+COPY --from=operator-parts /system /parts/system
+COPY --from=operator-parts /packages /parts/packages
+RUN sh /src/project.sh operator "$VERSION" /project berth_agent berth-agent /parts/*
+
+FROM project AS agent-project
+COPY --from=agent-parts /system /parts/system
+COPY --from=agent-parts /packages /parts/packages
+COPY --from=plugins /out /parts/plugins
+RUN sh /src/project.sh agent "$VERSION" /project berth_operator berth-operator /parts/*
+
+FROM scratch AS agent
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="berth-agent" \
+      org.opencontainers.image.description="Runs the virtual machines that are bound to its node, under libvirt" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=agent-parts /system /
+COPY --from=plugins /out /
+COPY --from=agent-parts /packages /
+COPY --from=agent-project /project /
+ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# It makes network namespaces, taps and disks. What it is allowed besides being root, the chart says.
+USER 0:0
+ENTRYPOINT ["/usr/local/bin/berth-agent"]
+
+FROM scratch AS operator
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="berth-operator" \
+      org.opencontainers.image.description="Places virtual machines on nodes, and binds them" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=operator-parts /system /
+COPY --from=operator-parts /packages /
+COPY --from=operator-project /project /
+# numpy's BLAS would keep a thread and its memory for every CPU of the node; nothing here multiplies matrices.
+ENV PATH=/usr/local/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/berth-operator"]
