@@ -24,6 +24,7 @@ from berth_agent.guests.connectors import TapConnector
 from berth_agent.guests.healths import Healths
 from berth_agent.guests.information import Guests
 from berth_agent.guests.lookouts import GuestLookout
+from berth_agent.guests.presences import Presences
 from berth_agent.guests.questions import Questions
 from berth_agent.handlers.hypervisor_events import follow
 from berth_agent.handlers.intake import NODE_REPORT, Intake
@@ -177,7 +178,7 @@ def _lookout(hypervisor: LibvirtHypervisor, view: ClusterView, vms: WorkQueue[Ow
 
     questions = Questions(hypervisor, TapConnector(), time.monotonic)
     healths = Healths(questions, lambda: datetime.now(UTC), news, random.random)
-    return GuestLookout(healths, Guests(hypervisor, news, random.random))
+    return GuestLookout(healths, Guests(hypervisor, news, random.random), Presences(news))
 
 
 async def _tools(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from berth_agent.guests.healths import Healths
 from berth_agent.guests.information import Guests
 from berth_agent.guests.links import GuestLink
+from berth_agent.guests.presences import Presences
 from berth_agent.guests.probing import ProbeKind
 from berth_agent.guests.statuses import to_status
 from berth_agent.reconcile.plan.observed import Observed, Power
@@ -17,9 +18,13 @@ class GuestLookout:
     """Asks running guests how they are. Implements `berth_agent.reconcile.ports.Lookout`."""
 
     def __init__(
-        self, healths: Healths, guests: Guests, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        healths: Healths,
+        guests: Guests,
+        presences: Presences,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._healths, self._guests, self._now = healths, guests, now
+        self._healths, self._guests, self._presences, self._now = healths, guests, presences, now
         self._first_seen: dict[str, datetime] = {}
         """Of guests of which nobody says when they were started."""
 
@@ -33,6 +38,7 @@ class GuestLookout:
             if nic.intact and nic.device
         }
         self._healths.watch(vm, started, links, paused=observed.power is not Power.RUNNING)
+        self._presences.see(uid, connected=observed.guest_agent_connected)
         if observed.guest_agent_connected:
             self._guests.connected(uid)
         else:
@@ -42,6 +48,7 @@ class GuestLookout:
         """The guest is off or gone."""
         self._healths.forget(uid)
         self._guests.forget(uid)
+        self._presences.forget(uid)
         self._first_seen.pop(uid, None)
 
     def rebooted(self, uid: str) -> None:
@@ -57,6 +64,7 @@ class GuestLookout:
         failing = ProbeKind.LIVENESS if live is False else ProbeKind.READINESS
         return replace(
             observed,
+            guest_agent_connected=self._presences.counts(uid),
             live=live,
             ready=ready,
             unhealthy=self._healths.why(uid, failing),
@@ -65,5 +73,6 @@ class GuestLookout:
 
     async def close(self) -> None:
         """Ask nobody any more."""
+        self._presences.close()
         await self._healths.close()
         await self._guests.close()

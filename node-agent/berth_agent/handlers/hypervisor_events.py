@@ -10,6 +10,8 @@ from berth_agent.hypervisor.states import ConnectionChange, ConnectionEvent, Dom
 from berth_agent.reconcile.rounds import Owner
 
 log = structlog.get_logger()
+_BY_THE_GUEST = (DomainEventKind.AGENT_CONNECTED, DomainEventKind.AGENT_DISCONNECTED, DomainEventKind.REBOOTED)
+"""What a guest can do as often as it likes, and goes on running."""
 
 
 async def follow(
@@ -22,7 +24,10 @@ async def follow(
                 log.debug("domain event", kind=event.kind, vm=f"{event.owner.namespace}/{event.owner.name}")
                 if event.kind is DomainEventKind.REBOOTED:
                     rebooted(event.owner.uid)
-                intake.domain_changed(Owner(*event.owner))
+                if event.kind in _BY_THE_GUEST:
+                    intake.guest_changed(Owner(*event.owner))
+                else:
+                    intake.domain_changed(Owner(*event.owner))
             elif event.change is ConnectionChange.DISCONNECTED:
                 log.warning("libvirt is gone, guests go on", detail=event.detail)
                 intake.libvirt_lost()

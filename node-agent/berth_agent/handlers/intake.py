@@ -38,6 +38,8 @@ NODE_REPORT = "node"
 PODS_PAUSE = 3.0
 """Seconds that a change of what the node's Pods request waits for others of its kind: a rollout is one report, not
 hundreds. Nothing is overfilled meanwhile: a claim is admitted against the Pods as they are known here."""
+GUESTS_PAUSE = 1.0
+"""Seconds that what a guest does by itself waits for more of its kind, or a guest could keep the agent busy."""
 LIBVIRT_PAUSE = 1.0
 """Seconds that a libvirtd which went may take to return before it is reported: it is restarted with each upgrade."""
 
@@ -97,6 +99,10 @@ class Intake:
     def domain_changed(self, owner: Owner) -> None:
         """Libvirt says that something happened to a domain of ours."""
         self._vms.add(owner)
+
+    def guest_changed(self, owner: Owner) -> None:
+        """Libvirt says that a guest has done something, which it may do again and again."""
+        self._vms.add_after(owner, GUESTS_PAUSE)
 
     def node_changed(self) -> None:
         """What the node has may be different: images come with VMs, plugins and pools by hand."""

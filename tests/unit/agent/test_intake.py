@@ -55,6 +55,22 @@ def network(version: int, **metadata: Any) -> dict[str, Any]:
     return {"metadata": meta, "spec": {"cni": {"plugins": [{"type": "bridge"}]}}}
 
 
+async def test_what_a_guest_does_again_and_again_is_looked_at_once_in_a_while(node: AgentWorld) -> None:
+    queues = Queues(node)
+    await node.reconcile()
+    following = asyncio.create_task(follow(node.hypervisor, queues.intake))
+    await asyncio.sleep(0)
+    for _ in range(50):
+        for kind in (DomainEventKind.AGENT_CONNECTED, DomainEventKind.AGENT_DISCONNECTED, DomainEventKind.REBOOTED):
+            node.hypervisor.fire(node.uid, kind)
+    assert await queues.take_all() == (set(), set())
+    node.hypervisor.fire(node.uid, DomainEventKind.STOPPED)
+    assert await queues.take_all() == ({node.owner}, set())
+    following.cancel()
+    await asyncio.wait({following})
+    queues.vms.close()
+
+
 async def test_a_vm_is_looked_at_when_it_comes_changes_and_goes(node: AgentWorld) -> None:
     queues = Queues(node)
     for event in (None, "MODIFIED", "DELETED"):
