@@ -8,7 +8,7 @@ which fails the step and is tried again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from re import compile as regex
@@ -26,10 +26,11 @@ from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.planning import plan
 from berth_agent.reconcile.plan.reports import agents_part, status_of
 from berth_agent.reconcile.plan.situations import Answers, Failure, Situation
-from berth_agent.reconcile.plan.steps import ShutdownDomain, Step
+from berth_agent.reconcile.plan.steps import ShutdownDomain, StartDomain, Step
 from berth_agent.reconcile.ports import Aside, Chronicle, NoChronicle, stay
 from berth_agent.reconcile.rounds import LOOK_ERRORS, STEP_ERRORS, ClaimRefused, Owner, Round, Tools
 from berth_agent.reconcile.steps import act as take_step
+from berth_agent.reconcile.turns import Turn
 from berth_api.fields import AGENT
 from berth_api.kinds import VIRTUAL_MACHINE
 from berth_api.virtualmachines import VirtualMachine
@@ -90,6 +91,16 @@ class _Stop:
 
     destroy_at: datetime
     asked_at: datetime | None = None
+
+
+def _raise_if_interrupted(running: _Running) -> None:
+    """What was cancelled is what the round was waiting for, and not the round itself.
+
+    Raises:
+        Interrupted: so it is.
+    """
+    if running.interrupted and not _is_being_cancelled():
+        raise Interrupted from None
 
 
 def _state(observed: Observed) -> tuple[object, ...]:
@@ -264,10 +275,13 @@ class Reconciler:
         """Take the steps in order; the first that fails ends the round."""
         running = self._running[work.owner.uid] = _Running(work.desired.goal, work.observed)
         try:
-            for step in steps:
-                failure = await self._take(work, step, running)
-                if failure is not None:
-                    return failure
+            with self._turn_of(steps) as turn:
+                for step in steps:
+                    if turn is not None and isinstance(step, StartDomain):
+                        await self._let_others_go_first(turn, running)
+                    failure = await self._take(work, step, running)
+                    if failure is not None:
+                        return failure
             await work.answered()
         except ClaimRefused as refused:
             work.answers = _no(work, refused)
@@ -275,6 +289,26 @@ class Reconciler:
             del self._running[work.owner.uid]
             await _let_end(work)
         return None
+
+    def _turn_of(self, steps: tuple[Step, ...]) -> AbstractContextManager[Turn | None]:
+        """The turn of a VM that is prepared and started by these steps; others take none."""
+        if any(isinstance(step, StartDomain) for step in steps):
+            return self._tools.turns.preparing()
+        return nullcontext()
+
+    async def _let_others_go_first(self, turn: Turn, running: _Running) -> None:
+        """Wait for the turn, without a place in the queue; a delete does not wait for it."""
+        if turn.prepared():
+            return
+        waiting = running.task = asyncio.create_task(turn.come(), name="turn")
+        try:
+            async with self._aside(within=self._tools.turns.patience):
+                await waiting
+        except asyncio.CancelledError:
+            _raise_if_interrupted(running)
+            raise
+        finally:
+            running.task = None
 
     async def _take(self, work: Round, step: Step, running: _Running) -> Failure | None:
         if running.interrupted:
@@ -285,8 +319,7 @@ class Reconciler:
         try:
             failure = await self._outcome(step, task)
         except asyncio.CancelledError:
-            if running.interrupted and not _is_being_cancelled():
-                raise Interrupted from None
+            _raise_if_interrupted(running)
             raise
         finally:
             running.task = None

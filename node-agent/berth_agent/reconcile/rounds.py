@@ -22,6 +22,7 @@ from berth_agent.reconcile.plan.desired import Desired
 from berth_agent.reconcile.plan.observed import Observed
 from berth_agent.reconcile.plan.situations import PREPARING, Answers
 from berth_agent.reconcile.ports import Lookout, NoLookout
+from berth_agent.reconcile.turns import Turns
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import StorageError
 from berth_agent.storage.image_cache import ImageCache
@@ -115,6 +116,7 @@ class Tools:
     admissions: Admissions
     epochs: Epochs
     lookout: Lookout = field(default_factory=NoLookout)
+    turns: Turns = field(default_factory=Turns)
     anchor: Anchor | None = None
     """Where the node has one: who says when a claim is covered."""
     boot_id: str = ""
