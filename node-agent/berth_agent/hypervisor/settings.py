@@ -31,10 +31,10 @@ class LibvirtSettings:
     """Seconds of silence after which libvirtd is asked whether it lives."""
     keepalive_count: int = 3
     """Unanswered questions after which it counts as dead: 20 s with the interval above."""
-    concurrency: int = 14
+    concurrency: int = 16
     """Calls under way at once, and so connections: libvirtd has 20 workers for all its clients, these and those below.
-    Starting and ending a QEMU is mostly waiting."""
-    guest_concurrency: int = 6
+    As many as VMs are worked on, so that none of these waits for another's QEMU to start or to end."""
+    guest_concurrency: int = 4
     """Questions to guests' agents under way at once, beside the calls: guests that do not answer keep only each other
     waiting."""
     abandoned_limit: int = 12
