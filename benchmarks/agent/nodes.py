@@ -18,6 +18,7 @@ from berth_dev.clusters import Cluster
 from berth_dev.nodes import NodeHandle
 from berth_dev.parts import Part, Program
 from berth_dev.progress import Say
+from berth_dev.startup import project_root
 from berth_dev.states import Options as ClusterOptions
 
 _CPU_OVERCOMMIT = 64
@@ -108,9 +109,9 @@ def working_agent(cluster: Cluster, node: NodeHandle, program: Program | None = 
 
 
 def sampled(cluster: Cluster, node: NodeHandle, argv: list[str]) -> Program:
-    """The agent's program, with another command in the place of its own."""
+    """The agent's program, with another command in the place of its own, which finds the benchmark's modules."""
     usual = berthparts.agent_program(cluster.run, node, cluster.kubectl)
-    return replace(usual, argv=[*node.entering, *argv])
+    return replace(usual, argv=[*node.entering, *argv], env={**usual.env, "PYTHONPATH": str(project_root())})
 
 
 async def _template(cluster: Cluster, node: NodeHandle, fleet: Fleet, options: Options) -> Template:
