@@ -1,0 +1,105 @@
+"""Rights: the chart's are those of the files that tests try out on a real API server, and no wider."""
+
+import pytest
+import yaml
+from tests.unit.chart.cases import rendered
+from tests.unit.chart.renders import CHART, NAMESPACE, Object, Release, leaves, named
+
+FILES = CHART / "files"
+OURS = "berth-system"
+
+
+def of_the_files(folder: str) -> list[Object]:
+    texts = [path.read_text() for path in sorted(FILES.glob(folder))]
+    return [each for text in texts for each in yaml.safe_load_all(text) if each]
+
+
+def without_labels(thing: Object) -> Object:
+    metadata = {name: value for name, value in thing["metadata"].items() if name != "labels"}
+    return {**thing, "metadata": metadata}
+
+
+@pytest.mark.parametrize("folder", ["rbac-*.yaml", "policies/*.yaml"])
+def test_rights_and_policies_are_those_of_the_files_in_the_releases_namespace(folder: str) -> None:
+    release = rendered("defaults on 1.36")
+    for wanted in of_the_files(folder):
+        text = yaml.safe_dump(wanted).replace(OURS, NAMESPACE)
+        found = release.one(wanted["kind"], wanted["metadata"]["name"])
+        assert without_labels(found) == without_labels(yaml.safe_load(text)), named(wanted)
+        assert (wanted["metadata"].get("labels") or {}).items() <= found["metadata"]["labels"].items()
+
+
+def test_nothing_names_a_namespace_that_is_not_the_releases(release: Release) -> None:
+    for thing in release.objects:
+        for path, value in leaves(thing):
+            assert OURS not in str(value), f"{named(thing)}: {'.'.join(path)}"
+
+
+def test_namespaced_objects_are_in_the_releases_namespace(release: Release) -> None:
+    cluster_wide = ("ClusterRole", "ClusterRoleBinding", "StoragePool", "VirtualNetwork")
+    for thing in release.objects:
+        if thing["kind"] in cluster_wide or "AdmissionPolicy" in thing["kind"]:
+            assert "namespace" not in thing["metadata"], named(thing)
+        else:
+            assert thing["metadata"]["namespace"] == NAMESPACE, named(thing)
+
+
+def test_no_rule_has_a_wildcard(release: Release) -> None:
+    for role in release.of("Role", "ClusterRole"):
+        for rule in role.get("rules") or ():
+            for part in ("apiGroups", "resources", "verbs", "nonResourceURLs"):
+                assert not any("*" in each for each in rule.get(part, ())), named(role)
+
+
+def test_no_rule_hands_out_rights_or_identities(release: Release) -> None:
+    for role in release.of("Role", "ClusterRole"):
+        for rule in role.get("rules") or ():
+            assert not {"escalate", "bind", "impersonate", "approve", "sign"} & set(rule["verbs"]), named(role)
+            assert "rbac.authorization.k8s.io" not in rule["apiGroups"], named(role)
+            assert not {"pods/exec", "nodes/proxy", "serviceaccounts/token"} & set(rule["resources"]), named(role)
+
+
+def test_bindings_are_to_roles_of_the_chart_and_to_accounts_of_the_chart(release: Release) -> None:
+    for binding in release.of("RoleBinding", "ClusterRoleBinding"):
+        role = binding["roleRef"]
+        assert release.has(role["kind"], role["name"]), named(binding)
+        for subject in binding["subjects"]:
+            if subject["kind"] == "ServiceAccount":
+                assert subject["namespace"] == NAMESPACE
+                assert release.has("ServiceAccount", subject["name"]), named(binding)
+            else:
+                assert (named(binding), subject["name"]) == (
+                    "ClusterRoleBinding berth-catalog-view",
+                    "system:authenticated",
+                )
+
+
+def test_only_the_job_may_write_definitions_and_only_those_of_berth() -> None:
+    release = rendered("defaults on 1.36")
+    writers = {}
+    for role in release.of("Role", "ClusterRole"):
+        for rule in role["rules"]:
+            if "customresourcedefinitions" in rule["resources"] and {"create", "patch", "update"} & set(rule["verbs"]):
+                writers.setdefault(named(role), []).append(rule)
+    (rules,) = writers.values()
+    assert list(writers) == ["ClusterRole berth-crds"]
+    names = {path.name.removesuffix(".yaml") + ".berth.dev" for path in (CHART / "crds").glob("*.yaml")}
+    (patching,) = [rule for rule in rules if "patch" in rule["verbs"]]
+    assert set(patching["resourceNames"]) == names
+    assert [rule["verbs"] for rule in rules if rule is not patching] == [["create"]]
+
+
+def test_the_jobs_rights_are_there_before_it_and_go_with_it() -> None:
+    release = rendered("defaults on 1.36")
+    weights = {}
+    for kind in ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Job"):
+        annotations = release.one(kind, "berth-crds")["metadata"]["annotations"]
+        assert annotations["helm.sh/hook"] == "pre-install,pre-upgrade"
+        assert "hook-succeeded" in annotations["helm.sh/hook-delete-policy"]
+        weights[kind] = int(annotations["helm.sh/hook-weight"])
+    assert max(weight for kind, weight in weights.items() if kind != "Job") < weights["Job"]
+
+
+def test_the_finalizer_policy_is_there_where_the_server_has_such_policies() -> None:
+    assert not rendered("defaults on 1.32").of("MutatingAdmissionPolicy")
+    assert rendered("defaults on 1.36").of("MutatingAdmissionPolicy")

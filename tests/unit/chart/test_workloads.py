@@ -1,0 +1,210 @@
+"""What holds for every Pod of the chart, whatever the values; what does not is named here, with its reason."""
+
+import re
+from collections.abc import Mapping
+
+from tests.unit.chart.cases import rendered
+from tests.unit.chart.renders import Container, Release
+
+PRIVILEGED: Mapping[tuple[str, str], str] = {
+    ("DaemonSet berth-agent", "agent"): "mounts sandboxes that outlive it: mountPropagation Bidirectional takes it",
+    ("DaemonSet berth-agent", "libvirtd"): "enters the node's namespaces to have its init run libvirtd",
+}
+ROOT = {*PRIVILEGED, ("DaemonSet berth-agent", "libvirt-layout")}
+"""Containers that are root; libvirt-layout copies a tree with its owners."""
+HOST_PATHS = {
+    "/run/libvirt",
+    "/run/netns",
+    "/var/lib/berth",
+    "/var/lib/cni",
+    "/var/lib/berth-libvirt",
+    # Named by the values of a case:
+    "/srv/pool",
+    "/mnt/nfs",
+    "/srv/images",
+    "/usr/lib/cni",
+}
+
+
+def key(container: Container) -> tuple[str, str]:
+    return container.owner, str(container.spec["name"])
+
+
+def long_running(release: Release) -> list[Container]:
+    return [
+        each for each in release.containers if not each.is_init and each.owner.startswith(("Deployment", "DaemonSet"))
+    ]
+
+
+def test_every_image_names_a_version(release: Release) -> None:
+    for container in release.containers:
+        image = container.spec["image"]
+        assert "@sha256:" in image or re.search(r":[A-Za-z0-9._-]+$", image), f"{container}: {image}"
+        assert not image.endswith(":latest"), container
+
+
+def test_every_container_says_what_it_needs_and_what_memory_it_may_take(release: Release) -> None:
+    for container in release.containers:
+        resources = container.spec["resources"]
+        assert {"cpu", "memory"} <= resources["requests"].keys(), container
+        assert "memory" in resources["limits"], container
+
+
+def test_roots_are_read_only(release: Release) -> None:
+    for container in release.containers:
+        assert container.spec["securityContext"]["readOnlyRootFilesystem"] is True, container
+
+
+def test_nothing_gains_privileges_but_what_is_listed_with_a_reason(release: Release) -> None:
+    for container in release.containers:
+        context = container.spec["securityContext"]
+        if context.get("privileged"):
+            assert key(container) in PRIVILEGED, container
+            continue
+        assert context["allowPrivilegeEscalation"] is False, container
+        assert context["capabilities"]["drop"] == ["ALL"], container
+        if key(container) not in ROOT:
+            assert "add" not in context["capabilities"], container
+            assert container.pod["securityContext"]["runAsNonRoot"] is True, container
+            assert container.pod["securityContext"]["runAsUser"] > 0, container
+            assert container.pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, container
+
+
+def test_an_agent_without_privileges_shares_no_mounts() -> None:
+    agent = rendered("little").one("DaemonSet", "berth-agent")["spec"]["template"]["spec"]
+    (container,) = agent["containers"]
+    assert "privileged" not in container["securityContext"]
+    assert "ALL" not in container["securityContext"]["capabilities"]["add"]
+    assert "Bidirectional" not in {each.get("mountPropagation") for each in container["volumeMounts"]}
+
+
+def test_only_agents_are_in_the_hosts_namespaces_and_only_with_a_libvirtd_among_its_processes(release: Release) -> None:
+    for owner, pod in release.pods:
+        spec = pod["spec"]
+        assert not spec.get("hostIPC"), owner
+        assert bool(spec.get("hostNetwork")) == (owner == "DaemonSet berth-agent"), owner
+        managed = any(each["name"] == "libvirtd" for each in spec["containers"])
+        assert bool(spec.get("hostPID")) == managed, owner
+
+
+def test_only_agents_see_the_nodes_files_and_only_what_is_listed(release: Release) -> None:
+    for owner, pod in release.pods:
+        paths = {each["hostPath"]["path"] for each in pod["spec"].get("volumes", ()) if "hostPath" in each}
+        assert paths <= HOST_PATHS, owner
+        assert not paths or owner == "DaemonSet berth-agent", owner
+
+
+def test_only_sandboxes_are_shared_both_ways(release: Release) -> None:
+    for container in release.containers:
+        shared = [each for each in container.spec["volumeMounts"] if each.get("mountPropagation") == "Bidirectional"]
+        assert {each["mountPath"] for each in shared} <= {"/run/netns"}, container
+
+
+def test_what_runs_for_long_is_probed(release: Release) -> None:
+    for container in long_running(release):
+        assert "readinessProbe" in container.spec, container
+        # The one that watches over libvirtd ends by itself when there is nothing to watch over.
+        if container.spec["name"] != "libvirtd":
+            assert {"livenessProbe", "startupProbe"} <= container.spec.keys(), container
+
+
+def test_probes_and_services_name_ports_that_are_there(release: Release) -> None:
+    for container in release.containers:
+        ports = {each["name"] for each in container.spec.get("ports", ())}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            port = container.spec.get(probe, {}).get("httpGet", {}).get("port")
+            assert port is None or port in ports or isinstance(port, int), f"{container}: {probe}"
+    for service in release.of("Service"):
+        selected = [pod for _, pod in release.pods if selects(service["spec"]["selector"], pod)]
+        assert selected, service["metadata"]["name"]
+        for pod in selected:
+            names = {port["name"] for each in pod["spec"]["containers"] for port in each.get("ports", ())}
+            assert {each["targetPort"] for each in service["spec"]["ports"]} <= names
+
+
+def test_agents_answer_probes_on_the_nodes_loopback_alone(release: Release) -> None:
+    (agent,) = [each for each in release.containers if key(each) == ("DaemonSet berth-agent", "agent")]
+    given = {each["name"]: each.get("value") for each in agent.spec["env"]}
+    for probe, what in (("startupProbe", "LIVENESS"), ("livenessProbe", "LIVENESS"), ("readinessProbe", "READINESS")):
+        get = agent.spec[probe]["httpGet"]
+        assert f"http://{get['host']}:{get['port']}{get['path']}" == given[f"BERTH_AGENT_{what}_URL"]
+        assert get["host"] == "127.0.0.1"
+
+
+def test_operators_answer_probes_where_they_are_asked(release: Release) -> None:
+    (operator,) = [each for each in release.containers if each.owner == "Deployment berth-operator"]
+    given = {each["name"]: each.get("value") for each in operator.spec["env"]}
+    ports = {each["name"]: each["containerPort"] for each in operator.spec["ports"]}
+    for probe, what in (("startupProbe", "LIVENESS"), ("livenessProbe", "LIVENESS"), ("readinessProbe", "READINESS")):
+        get = operator.spec[probe]["httpGet"]
+        assert f"http://0.0.0.0:{ports[get['port']]}{get['path']}" == given[f"BERTH_OPERATOR_{what}_URL"]
+
+
+def selects(labels: Mapping[str, str], pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> bool:
+    return labels.items() <= pod["metadata"]["labels"].items()
+
+
+def test_every_selector_selects_its_own_pods_and_no_others(release: Release) -> None:
+    for workload in release.of("Deployment", "DaemonSet"):
+        wanted = workload["spec"]["selector"]["matchLabels"]
+        name = f"{workload['kind']} {workload['metadata']['name']}"
+        assert [owner for owner, pod in release.pods if selects(wanted, pod)] == [name]
+    for budget in release.of("PodDisruptionBudget", "NetworkPolicy"):
+        spec = budget["spec"]
+        wanted = (spec.get("selector") or spec.get("podSelector"))["matchLabels"]
+        assert [owner for owner, pod in release.pods if selects(wanted, pod)] == ["Deployment berth-operator"]
+
+
+def test_a_selector_holds_nothing_that_a_release_changes(release: Release) -> None:
+    for workload in release.of("Deployment", "DaemonSet"):
+        assert workload["spec"]["selector"]["matchLabels"].keys() == {
+            "app.kubernetes.io/name",
+            "app.kubernetes.io/component",
+        }
+
+
+def test_every_volume_is_mounted_and_every_mount_has_its_volume(release: Release) -> None:
+    for owner, pod in release.pods:
+        volumes = [each["name"] for each in pod["spec"].get("volumes", ())]
+        mounted = {
+            mount["name"]
+            for part in ("initContainers", "containers")
+            for each in pod["spec"].get(part, ())
+            for mount in each["volumeMounts"]
+        }
+        assert set(volumes) == mounted, owner
+        assert len(volumes) == len(set(volumes)), owner
+
+
+def test_what_pods_refer_to_exists(release: Release) -> None:
+    for owner, pod in release.pods:
+        account = pod["spec"].get("serviceAccountName")
+        assert account not in {None, "default"}, owner
+        assert release.has("ServiceAccount", account), owner
+        for volume in pod["spec"].get("volumes", ()):
+            if "configMap" in volume:
+                assert release.has("ConfigMap", volume["configMap"]["name"]), owner
+            assert "secret" not in volume, f"{owner}: no part of Berth reads a Secret from a file"
+
+
+def test_operators_are_kept_apart_and_disturbed_one_at_a_time() -> None:
+    release = rendered("defaults on 1.36")
+    operator = release.one("Deployment", "berth-operator")["spec"]
+    assert operator["replicas"] == 2
+    (term,) = operator["template"]["spec"]["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert selects(term["podAffinityTerm"]["labelSelector"]["matchLabels"], operator["template"])
+    assert release.one("PodDisruptionBudget", "berth-operator")["spec"]["maxUnavailable"] == 1
+
+
+def test_agents_stay_on_their_nodes_whatever_befalls_these() -> None:
+    agent = rendered("defaults on 1.36").one("DaemonSet", "berth-agent")["spec"]
+    pod = agent["template"]["spec"]
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert agent["updateStrategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": "10%", "maxSurge": 0},
+    }
