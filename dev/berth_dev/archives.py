@@ -17,6 +17,8 @@ from typing import Any
 _MEDIA = "application/vnd.oci.image"
 _REGISTRY = "docker.io/library/"
 """What a runtime puts before a name without a registry."""
+_NAME = "io.containerd.image.name"
+_REFERENCE = "org.opencontainers.image.ref.name"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,21 @@ class ImageContent:
 def full_name(reference: str) -> str:
     """The name under which a runtime keeps an image that a Pod calls `reference`."""
     return reference if "/" in reference else f"{_REGISTRY}{reference}"
+
+
+def names_in(archive: Path) -> list[str]:
+    """What an archive's index calls its images: what engines write there has no registry if the name has none.
+
+    Raises:
+        KeyError: It is no OCI archive.
+    """
+    with tarfile.open(archive) as layout:
+        stream = layout.extractfile("index.json")
+        if stream is None:
+            raise KeyError(f"{archive}: index.json is no file")
+        manifests = json.load(stream)["manifests"]
+    annotations = [manifest.get("annotations", {}) for manifest in manifests]
+    return [found for one in annotations if (found := one.get(_NAME) or one.get(_REFERENCE))]
 
 
 def write_archive(target: Path, reference: str, content: ImageContent) -> None:
@@ -152,8 +169,8 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 
 def _names(reference: str) -> dict[str, str]:
     return {
-        "io.containerd.image.name": full_name(reference),
-        "org.opencontainers.image.ref.name": reference.rpartition(":")[2],
+        _NAME: full_name(reference),
+        _REFERENCE: reference.rpartition(":")[2],
     }
 
 

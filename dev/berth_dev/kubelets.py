@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from berth_dev import cgroups, commands
-from berth_dev.archives import full_name
+from berth_dev.archives import full_name, names_in
 from berth_dev.containers import PAUSE_REFERENCE
 from berth_dev.controlplane import KUBELET_CLIENT, answers
 from berth_dev.errors import CommandError
@@ -42,6 +42,7 @@ _PROXY_HEALTH_PORT = 10256
 _MTU = 1500
 _IMPORT_TIMEOUT = 300.0
 _ASK_TIMEOUT = 10.0
+_TAG_TIMEOUT = 60.0
 
 _CONTAINERD_TOML = """\
 version = 3
@@ -213,7 +214,7 @@ def tag_image(run: Run, node: "NodeHandle", reference: str, more: str) -> None:
     Raises:
         CommandError: containerd does not run, or has no such image.
     """
-    node.exec(ctr(run, "images", "tag", "--force", full_name(reference), full_name(more)), timeout=_ASK_TIMEOUT)
+    node.exec(ctr(run, "images", "tag", "--force", reference, full_name(more)), timeout=_TAG_TIMEOUT)
 
 
 def import_image(run: Run, node: "NodeHandle", archive: Path) -> None:
@@ -228,3 +229,6 @@ def import_image(run: Run, node: "NodeHandle", archive: Path) -> None:
         CommandError: containerd does not run, or does not take it.
     """
     node.exec(ctr(run, "images", "import", "--local", str(archive)), timeout=_IMPORT_TIMEOUT)
+    for name in names_in(archive):
+        if full_name(name) != name:
+            tag_image(run, node, name, name)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from berth_dev import cgroups, commands, guests, kubelets, links, nodefs, runs
+from berth_dev.archives import full_name
 from berth_dev.errors import DevError
 from berth_dev.guests import GuestProcess
 from berth_dev.parts import Part, Program
@@ -202,7 +203,7 @@ class NodeHandle:
         Raises:
             CommandError: containerd does not run, or has no such image.
         """
-        kubelets.tag_image(self._run, self, reference, more)
+        kubelets.tag_image(self._run, self, full_name(reference), more)
 
     def _wait_for_namespaces(self) -> None:
         """Wait until the holder has left the machine's namespaces: its process exists a moment before that."""

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from berth_dev.archives import ImageContent, full_name, write_archive
+from berth_dev.archives import ImageContent, full_name, names_in, write_archive
 
 _CONTENT = ImageContent(("/bin/tool", "--now"), {"/bin/tool": b"program"}, {"/bin/alias": "tool"}, user="65535:65535")
 
@@ -56,3 +56,9 @@ def test_the_same_content_is_the_same_image(tmp_path: Path) -> None:
 def test_a_name_with_a_registry_is_whole() -> None:
     assert full_name("tool:1") == "docker.io/library/tool:1"
     assert full_name("registry.example.com/tool:1") == "registry.example.com/tool:1"
+
+
+def test_an_archive_tells_what_its_image_is_called(tmp_path: Path) -> None:
+    target = tmp_path / "image.tar"
+    write_archive(target, "tool:1", _CONTENT)
+    assert names_in(target) == ["docker.io/library/tool:1"]
