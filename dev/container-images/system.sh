@@ -37,6 +37,8 @@ ln -s /etc/ssl/certs/ca-certificates.crt "$system/usr/lib/ssl/cert.pem"
 cp /usr/share/doc/ca-certificates/copyright "$system/usr/share/doc/ca-certificates/"
 dpkg-query -s ca-certificates > "$system/var/lib/dpkg/status.d/ca-certificates"
 chmod 1777 "$system/tmp" "$system/var/tmp"
+# Where libvirt's library looks for libvirtd's socket.
+ln -s /run "$system/var/run"
 
 cat > "$system/etc/passwd" <<PASSWD
 root:x:0:0:root:/root:/usr/sbin/nologin
