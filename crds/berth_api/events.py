@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
+from berth_api import logs
 from berth_api.client import AlreadyExists, Api, ApiError
 from berth_api.kinds import EVENT, VIRTUAL_MACHINE
 from berth_api.objects import GROUP
@@ -91,7 +92,8 @@ class EventRecorder:
         try:
             self._queue.put_nowait((vm.metadata.namespace, self._event(vm, type_, reason, note)))
         except asyncio.QueueFull:
-            _LOGGER.warning("too many events wait for the API server; dropped: %s: %s", reason, note)
+            with logs.tagged(**logs.fields_of(vm)):
+                _LOGGER.warning("too many events wait for the API server; dropped: %s: %s", reason, note)
 
     async def run(self) -> None:
         """Send until cancelled. What was being sent then is kept, and sent by the next `run`, or by `flush`."""
@@ -122,6 +124,11 @@ class EventRecorder:
             await self._send(*self._queue.get_nowait())
 
     async def _send(self, namespace: str, body: dict[str, Any]) -> None:
+        regarding = body["regarding"]
+        with logs.tagged(vm=f"{namespace}/{regarding['name']}", uid=regarding["uid"]):
+            await self._try(namespace, body)
+
+    async def _try(self, namespace: str, body: dict[str, Any]) -> None:
         try:
             await self._api.create(EVENT, body, namespace)
         except AlreadyExists:

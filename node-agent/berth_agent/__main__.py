@@ -143,7 +143,7 @@ async def _work(
             background = [
                 group.create_task(work, name=name)
                 for name, work in {
-                    "vms": vms.run(reconciler.reconcile, settings.workers),
+                    "vms": vms.run(partial(_reconcile, reconciler), settings.workers),
                     "reports": reports.run(lambda _: reporter.report(), 1),
                     "hypervisor events": follow(hypervisor, intake, lookout.rebooted),
                     "events": events.run(),
@@ -158,6 +158,12 @@ async def _work(
                 clusterwide=True,
             )
         await lookout.close()
+
+
+async def _reconcile(reconciler: Reconciler, owner: Owner) -> float | None:
+    """A round, all of whose log lines name its VM."""
+    logs.tag(**owner.fields)
+    return await reconciler.reconcile(owner)
 
 
 async def _stop(background: Sequence[asyncio.Task[None]], stopping: Callable[[], object]) -> None:
@@ -265,7 +271,7 @@ def main() -> None:
         settings = AgentSettings()
     except ValidationError as error:
         sys.exit(f"the settings (BERTH_AGENT_…) are not valid: {error}")
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format, {"node": settings.node_name})
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     if sys.version_info < (3, 12):  # later ones do so by themselves: no thread for each process that is started
         asyncio.set_child_watcher(asyncio.PidfdChildWatcher())

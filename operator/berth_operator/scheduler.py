@@ -17,6 +17,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from berth_api import logs
 from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator.cluster import Cluster
@@ -309,6 +310,7 @@ class Scheduler:
 
     async def _bind(self, entry: Entry, vm: VirtualMachine, decision: Decision, leadership: Leadership) -> None:
         since = self._since.get(entry.key, self._clock())
+        logs.tag(node=decision.node)
         try:
             await self._binding.write(vm, decision, leadership)
         except (Conflict, NotFound):
@@ -336,7 +338,8 @@ class Scheduler:
         return vm if vm is not None and vm.metadata.uid == entry.uid and self._aims.of(vm) is not None else None
 
     async def _guarded(self, entry: Entry, vm: VirtualMachine, work: Work) -> None:
-        """Whatever fails is tried again after a pause; the others go on."""
+        """Whatever fails is tried again after a pause; the others go on. To be run by a task of its own."""
+        logs.tag(**logs.fields_of(vm))
         try:
             await work()
         except NotLeadingError as error:
@@ -361,7 +364,8 @@ class Scheduler:
     def _fail(
         self, entry: Entry, vm: VirtualMachine, why: str, level: int, *, at_least: float = 0.0, exc_info: bool = False
     ) -> None:
-        _LOGGER.log(level, "%s: %s", "/".join(vm.key), why, exc_info=exc_info)
+        with logs.tagged(**logs.fields_of(vm)):
+            _LOGGER.log(level, "%s: %s", "/".join(vm.key), why, exc_info=exc_info)
         self._aside.forgive(entry.key)
         failures = self._failures[entry.key] = self._failures.get(entry.key, 0) + 1
         pause = max(at_least, self._pacing.backoff.pause(failures, self._random))

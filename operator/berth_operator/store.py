@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from berth_api import kinds, logs
 from berth_api.client import ObjectList
 from berth_api.kinds import Kind
 
@@ -81,7 +82,9 @@ class Collection(Generic[T]):
         try:
             value = self._read(body)
         except (ValueError, ArithmeticError):
-            _LOGGER.exception("%s %s cannot be read and is left alone", self.kind.kind, "/".join(key))
+            about = {"vm": "/".join(key), "uid": uid} if self.kind == kinds.VIRTUAL_MACHINE else {}
+            with logs.tagged(**about):
+                _LOGGER.exception("%s %s cannot be read and is left alone", self.kind.kind, "/".join(key))
             return
         self._entries[key] = _Entry(version, uid, value)
         if known is not None and known.uid != uid:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from berth_api import logs
 from berth_api.client import Api
 from berth_api.fields import CONDITION_SCHEDULED, FINALIZER
 from berth_api.virtualmachines import VirtualMachine
@@ -107,7 +108,7 @@ class Machines:
         return not told_well or self._loss.lost(vm.status.node_name or "")
 
     async def reconcile(self, key: Key, leadership: Leadership) -> float | None:
-        """Do what the VM needs. Returns seconds after which to look again.
+        """Do what the VM needs. Returns seconds after which to look again. To be run by a task of its own.
 
         Raises:
             ApiError: the API server failed; look again after a pause.
@@ -117,6 +118,7 @@ class Machines:
         vm = self._cluster.machines.get(name, namespace)
         if vm is None:
             return None
+        logs.tag(**logs.fields_of(vm))
         if self._binding.unsure(vm) and self._aims.of(vm) is None:
             await self._binding.clear_up(vm, leadership)
             return 0.0

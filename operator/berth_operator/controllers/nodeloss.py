@@ -13,6 +13,7 @@ what the API server answers when it is asked, never what a watch does not show.
 import logging
 from collections.abc import Callable
 
+from berth_api import logs
 from berth_api.client import Api, ApiError, NotFound
 from berth_api.kinds import LEASE, NODE
 from berth_operator.cluster import Cluster
@@ -77,7 +78,8 @@ class NodeLoss:
         changed = frozenset(name for name in before.keys() | lost if before.get(name) != self._standings.get(name))
         for name in sorted(changed):
             what = "lost: it has been silent for too long" if name in lost else "no longer lost"
-            _LOGGER.warning("node %s is %s", name, what)
+            with logs.tagged(node=name):
+                _LOGGER.warning("node %s is %s", name, what)
         return changed
 
     async def certain(self, node: str) -> str | None:

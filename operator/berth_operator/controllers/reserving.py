@@ -6,6 +6,7 @@ The queue says who has waited long enough, the snapshot knows nodes, and only a 
 import logging
 from collections.abc import Hashable
 
+from berth_api import logs
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.deciding import Deciding, Wish
 from berth_operator.controllers.references import Unbindable
@@ -84,4 +85,5 @@ class Reserving:
             self._reservations.pass_over(entry.uid, now)
             return
         self._reservations.reserve(entry.uid, node, now)
-        _LOGGER.info("room on node %s is kept for %s", node, "/".join(entry.key))
+        with logs.tagged(vm="/".join(entry.key), uid=entry.uid, node=node):
+            _LOGGER.info("room on node %s is kept for %s", node, "/".join(entry.key))

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from berth_api import logs
 from berth_api.client import ApiError, Conflict
 from berth_api.virtualmachines import Phase, VirtualMachine
 from berth_operator.controllers.aims import Aim, is_bound
@@ -60,6 +61,10 @@ class Telling:
                 await self._tell(entry, note, leadership)
 
     async def _tell(self, entry: Entry, note: Note, leadership: Leadership) -> None:
+        with logs.tagged(vm="/".join(entry.key), uid=entry.uid):
+            await self._tell_or_say(entry, note, leadership)
+
+    async def _tell_or_say(self, entry: Entry, note: Note, leadership: Leadership) -> None:
         try:
             told = await self._try(entry, note, leadership)
         except (ApiError, NotLeadingError) as error:
