@@ -27,12 +27,14 @@ from berth_agent.storage.errors import (
     ImageRejected,
     InvalidSize,
     PoolUnavailable,
+    StorageError,
+    StorageHangs,
 )
 from berth_agent.storage.image_tool import ImageTool
+from berth_agent.storage.lanes import Lane, Lanes
 from berth_agent.storage.pools import Pools
 from berth_agent.storage.settings import ImageLimits
 from berth_agent.storage.sources import CachedImage, Digest, ImageFormat
-from berth_agent.storage.threads import run_in_thread
 
 _LOG = structlog.get_logger(__name__)
 
@@ -64,8 +66,9 @@ class Disk:
 class Disks:
     """The VMs' own disks on this node."""
 
-    def __init__(self, pools: Pools, *, limits: ImageLimits | None = None) -> None:
+    def __init__(self, pools: Pools, *, limits: ImageLimits | None = None, lanes: Lanes | None = None) -> None:
         self._pools = pools
+        self._lanes = lanes or Lanes()
         self._limits = limits or ImageLimits()
         self._tool = ImageTool(self._limits)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # as long as anybody holds or waits
@@ -90,30 +93,46 @@ class Disks:
             DiskMismatch: there is such a disk, of another size or on another image.
             ImageNotFound: the cached image is gone meanwhile; ensure it again.
             ImageToolFailed: qemu-img failed.
+            StorageHangs: the pool's file system does not answer.
         """
         name = disk_file(vm_uid, disk_name)
         path = self._pools.directory_of(pool_name) / name
         wanted = _wanted(path, disk_name, size, image, max_size=self._limits.max_virtual_size)
+        lane = self._lanes.of(pool_name)
         async with self._lock_of(vm_uid):
-            existing = await run_in_thread(_read_disk, wanted.path)
+            existing = await lane.look(_read_disk, wanted.path)
             if existing is None:
-                await self._make(wanted)
-                existing = await run_in_thread(_read_disk, wanted.path)
+                await self._make(wanted, lane)
+                existing = await lane.look(_read_disk, wanted.path)
             _refuse_other(existing, wanted, disk_name)
             return wanted
 
-    async def delete_disks(self, vm_uid: str, *, leave_out: Collection[str] = ()) -> int:
+    async def delete_disks(
+        self, vm_uid: str, *, leave_out: Collection[str] = (), known: Collection[str] | None = None
+    ) -> int:
         """Delete all disks of the VM in all pools but those left out, and what a crash left of them; how many?
+
+        Args:
+            vm_uid: the VM's UID.
+            leave_out: pools that are not touched.
+            known: pools that the VM has disks in, if that is known: in others there should be none, so where one of
+                them does not answer, an audit is to find what is left there.
 
         Raises:
             InvalidName: the UID is none.
-            PoolUnavailable: a pool cannot be looked into: it may still hold one.
+            PoolUnavailable, StorageHangs: a pool cannot be looked into: it may still hold one. The others were.
         """
         check_uid(vm_uid)
+        deleted, failed = 0, None
         async with self._lock_of(vm_uid):
-            deleted = 0
             for pool in sorted(set(self._pools.names()).difference(leave_out)):
-                deleted += await run_in_thread(_delete_in, self._pools.directory_of(pool), vm_uid)
+                try:
+                    deleted += await self._lanes.of(pool).change(_delete_in, self._pools.directory_of(pool), vm_uid)
+                except (PoolUnavailable, StorageHangs) as error:
+                    _LOG.warning("a pool was not searched for disks to delete", pool=pool, uid=vm_uid, error=str(error))
+                    failed = failed or (error if known is None or pool in known else None)
+        if failed is not None:
+            raise failed
         return deleted
 
     async def disk(self, *, vm_uid: str, disk_name: str, pool_name: str) -> Disk | None:
@@ -123,40 +142,53 @@ class Disks:
             InvalidName: one of the names could not be part of a file name.
             PoolUnavailable: the pool is not here.
             DiskMismatch: there is something that is not a disk of ours.
+            StorageHangs: the pool's file system does not answer.
         """
         path = self._pools.directory_of(pool_name) / disk_file(vm_uid, disk_name)
-        return await run_in_thread(_read_disk, path)
+        return await self._lanes.of(pool_name).look(_read_disk, path)
 
     async def observe(self, *, leave_out: Collection[str] = ()) -> Mapping[str, frozenset[str]]:
         """Which VMs, by UID, have which disks here: one directory scan per pool, but for those left out.
 
         What a crash left unfinished counts as a disk: its VM has something to delete. On a shared pool other nodes'
-        VMs are among them.
+        VMs are among them. A pool that cannot be looked into is passed over: what is there is found another time.
         """
         found: defaultdict[str, set[str]] = defaultdict(set)
         for pool in sorted(set(self._pools.names()).difference(leave_out)):
-            for uid, name in await run_in_thread(_scan, self._pools.directory_of(pool)):
+            try:
+                scanned = await self._lanes.of(pool).look(_scan, self._pools.directory_of(pool))
+            except (StorageError, OSError) as error:
+                _LOG.warning("a pool was not searched for disks", pool=pool, error=str(error))
+                continue
+            for uid, name in scanned:
                 found[uid].add(name)
         return {uid: frozenset(names) for uid, names in found.items()}
 
     async def backing_digests(self) -> frozenset[str]:
-        """The digests of all images that disks here stand on: what the image cache must keep."""
+        """The digests of all images that disks here stand on: what the image cache must keep.
+
+        Raises:
+            PoolUnavailable, StorageHangs: a pool cannot be looked into: any image may be needed.
+        """
         digests: set[str] = set()
         for pool in sorted(self._pools.names()):
-            digests |= await run_in_thread(_backing_digests, self._pools.directory_of(pool))
+            directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
+            for name in await lane.look(_disk_files, directory):
+                digest = await lane.look(_backing_digest, directory / name)
+                digests |= set() if digest is None else {digest}
         return frozenset(digests)
 
-    async def _make(self, wanted: Disk) -> None:
+    async def _make(self, wanted: Disk, lane: Lane) -> None:
         temporary = wanted.path.with_name(_TEMPORARY_PREFIX + wanted.path.name)
-        await run_in_thread(_prepare, temporary, wanted.backing_path)
+        await lane.change(_prepare, temporary, wanted.backing_path)
         backing = None
         if wanted.backing_path is not None and wanted.backing_format is not None:
             backing = (wanted.backing_path, wanted.backing_format)
         try:
             await self._tool.create_overlay(temporary, size=wanted.capacity, backing=backing)
-            await run_in_thread(_put_in_place, temporary, wanted.path)
+            await lane.change(_put_in_place, temporary, wanted.path)
         finally:
-            await run_in_thread(temporary.unlink, missing_ok=True)
+            await lane.change(temporary.unlink, missing_ok=True)
 
     def _lock_of(self, vm_uid: str) -> asyncio.Lock:
         """One at a time per VM: a delete waits for the making to end, and finds all of it."""
@@ -279,16 +311,14 @@ def _delete_in(directory: Path, vm_uid: str) -> int:
     return deleted
 
 
-def _backing_digests(directory: Path) -> set[str]:
-    digests: set[str] = set()
-    for name in _entries(directory):
-        if parse_disk_file(name) is None:
-            continue
-        try:
-            disk = _read_disk(directory / name)
-        except DiskMismatch as error:
-            _LOG.warning("a disk cannot be read; no image is kept for it", disk=name, error=str(error))
-            continue
-        if disk is not None and disk.backing_digest is not None:
-            digests.add(disk.backing_digest)
-    return digests
+def _disk_files(directory: Path) -> list[str]:
+    return [name for name in _entries(directory) if parse_disk_file(name) is not None]
+
+
+def _backing_digest(path: Path) -> str | None:
+    try:
+        disk = _read_disk(path)
+    except DiskMismatch as error:
+        _LOG.warning("a disk cannot be read; no image is kept for it", disk=path.name, error=str(error))
+        return None
+    return disk.backing_digest if disk is not None else None

@@ -151,6 +151,13 @@ class ImageToolFailed(StorageError):
 # --- disks ------------------------------------------------------------------------------------------------------------
 
 
+class StorageHangs(StorageError):
+    """Files are on a file system that does not answer."""
+
+    reason = "StorageNotResponding"
+    retryable = True
+
+
 class PoolUnavailable(StorageError):
     """The pool is not on this node, or its directory is not there."""
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from berth_agent.storage.errors import FileOutsideDirectory, ImageNotFound
+from berth_agent.storage.lanes import Lane
 from berth_agent.storage.sinks import WRITE_BYTES, ImageSink
 from berth_agent.storage.sources import FileSource
-from berth_agent.storage.threads import run_in_thread
 
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 _NO_REFLINK = frozenset({errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM})
@@ -37,26 +37,27 @@ def components(path: str) -> tuple[str, ...]:
     return names
 
 
-async def copy(source: FileSource, sink: ImageSink, *, root: Path | None) -> None:
+async def copy(source: FileSource, sink: ImageSink, *, root: Path | None, lane: Lane) -> None:
     """Copy the file below `root` into the sink, as a reflink where the file system can.
 
     Raises:
         FileOutsideDirectory: no directory is configured, or the path leads out of it.
         ImageNotFound: there is no such file, or it is no regular file.
         ImageTooLarge, InsufficientStorage: from the sink.
+        StorageHangs: the file system of the directory does not answer.
     """
     if root is None:
         raise FileOutsideDirectory(
             f"{source} cannot be read: this node has no directory of image files; use an http source, or ask the "
             f"node's administrator to configure one"
         )
-    descriptor = await run_in_thread(open_beneath, root, components(source.path))
+    descriptor = await lane.change(open_beneath, root, components(source.path))
     try:
         sink.expect(os.fstat(descriptor).st_size)
-        if await run_in_thread(_reflink, descriptor, sink.descriptor):
+        if await lane.change(_reflink, descriptor, sink.descriptor):
             await sink.adopt()
             return
-        while data := await run_in_thread(os.read, descriptor, _PIECE_BYTES):
+        while data := await lane.change(os.read, descriptor, _PIECE_BYTES):
             await sink.write(data)
     finally:
         os.close(descriptor)

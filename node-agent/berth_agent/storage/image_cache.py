@@ -20,6 +20,7 @@ from berth_agent.storage.file_locks import locked
 from berth_agent.storage.files import copy
 from berth_agent.storage.image_tool import ImageTool
 from berth_agent.storage.inspection import inspect
+from berth_agent.storage.lanes import Lane
 from berth_agent.storage.resolvers import BoundedResolver
 from berth_agent.storage.settings import DownloadLimits, ImageLimits
 from berth_agent.storage.sinks import ImageSink
@@ -65,6 +66,7 @@ class ImageCache:
         self._entries = CacheEntries(root)
         self._destinations = destinations
         self._file_root = file_root
+        self._file_lane = Lane("the node's image directory")
         self._clock = clock
         self._downloads = downloads or DownloadLimits()
         self._limits = limits or ImageLimits()
@@ -230,6 +232,6 @@ class ImageCache:
         limit = self._downloads.total_seconds
         try:
             async with asyncio.timeout(limit):
-                await copy(source, sink, root=self._file_root)
+                await copy(source, sink, root=self._file_root, lane=self._file_lane)
         except TimeoutError as error:
             raise DownloadTimedOut(f"{source} could not be copied within {limit:g} s") from error

@@ -173,8 +173,7 @@ async def test_a_pool_that_is_not_there_is_named(tmp_path: Path) -> None:
             await disks.ensure_disk(vm_uid=UID, disk_name="root", pool_name=pool, size=MIB)
     with pytest.raises(PoolUnavailable):
         await disks.delete_disks(UID)
-    with pytest.raises(PoolUnavailable):
-        await disks.observe()
+    assert await disks.observe() == {}, "who has something there is found out another time"
 
 
 async def test_a_tool_that_hangs_leaves_nothing(pool: Path) -> None:

@@ -5,7 +5,7 @@ from berth_agent.reconcile.rounds import Round, Tools
 from berth_agent.storage.sources import CachedImage, FileSource, HttpSource
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachineimages import ImageSpec
-from berth_api.virtualmachines import ImageReference
+from berth_api.virtualmachines import ImageReference, VirtualMachine
 
 
 async def create(step: CreateDisk, work: Round) -> None:
@@ -40,11 +40,19 @@ async def ensure_image(tools: Tools, spec: ImageSpec) -> CachedImage:
     return await tools.images.ensure(origin, spec.checksum)
 
 
+def _pools_of(vm: VirtualMachine | None) -> frozenset[str] | None:
+    """The pools that a VM has, or had, disks in; None: nobody can tell any more."""
+    if vm is None:
+        return None
+    claimed = vm.status.claim.pools if vm.status.claim is not None else ()
+    return frozenset((*(disk.pool for disk in vm.spec.disks), *(pool.name for pool in claimed)))
+
+
 async def delete(_step: DeleteDisks, work: Round) -> None:
     """Delete all disks of the VM, and its console's log.
 
     Without an object that says so, disks on a shared pool stay: the VM may run on them elsewhere.
     """
     shared = work.tools.facts.pools.shared if work.object is None else frozenset()
-    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared)
+    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared, known=_pools_of(work.object))
     await work.tools.consoles.delete(work.owner.uid)

@@ -1,0 +1,117 @@
+"""A file system that does not answer: its own work fails soon, and nobody else notices."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from berth_agent.storage.disks import Disks
+from berth_agent.storage.errors import PoolUnavailable, StorageHangs
+from berth_agent.storage.lanes import Lane, Lanes
+from berth_agent.storage.pools import PoolDirectories
+
+UID = "0b9b1f3c-5a8e-4f30-8a52-5a3f1d7c0001"
+PATIENCE = 0.2
+
+
+class Server:
+    """A file server that answers once it is there."""
+
+    def __init__(self) -> None:
+        self.is_there, self.asked, self.done = threading.Event(), threading.Event(), threading.Event()
+
+    def ask(self) -> str:
+        self.asked.set()
+        self.is_there.wait(20)
+        self.done.set()
+        return "answer"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    made = Server()
+    yield made
+    made.is_there.set()
+
+
+async def test_what_is_asked_is_answered_and_errors_arrive() -> None:
+    lane = Lane("here")
+    assert await lane.look(divmod, 7, 2) == await lane.change(divmod, 7, 2) == (3, 1)
+    for run in (lane.look, lane.change):
+        with pytest.raises(ZeroDivisionError):
+            await run(lambda: 1 / 0)
+
+
+async def test_a_look_that_hangs_is_left_behind_and_others_there_fail_at_once(server: Server) -> None:
+    lane, loop = Lane("the storage pool far", patience=PATIENCE), asyncio.get_running_loop()
+    with pytest.raises(StorageHangs, match="the storage pool far does not answer"):
+        await lane.look(server.ask)
+    begun = loop.time()
+    for run in (lane.look, lane.change):
+        with pytest.raises(StorageHangs):
+            await run(server.ask)
+    assert loop.time() - begun < PATIENCE
+    server.is_there.set()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert await lane.look(server.ask) == "answer"
+                break
+            except StorageHangs:
+                await asyncio.to_thread(server.done.wait)
+
+
+async def test_a_change_is_waited_for_however_often_its_caller_is_cancelled(server: Server) -> None:
+    waiting = asyncio.create_task(Lane("here", patience=PATIENCE).change(server.ask))
+    await asyncio.to_thread(server.asked.wait, 20)
+    for _ in range(3):
+        waiting.cancel()
+        await asyncio.wait({waiting}, timeout=0.01)
+    assert not waiting.done()
+    server.is_there.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert server.done.is_set()
+
+
+async def test_who_finds_no_thread_in_time_fails_and_takes_none(server: Server) -> None:
+    lane = Lane("here", patience=PATIENCE, threads=1)
+    busy = asyncio.create_task(lane.change(server.ask))
+    await asyncio.to_thread(server.asked.wait, 20)
+    with pytest.raises(StorageHangs):
+        await lane.change(divmod, 7, 2)
+    server.is_there.set()
+    assert await busy == "answer"
+    assert await lane.change(divmod, 7, 2) == (3, 1)
+
+
+async def test_a_pool_that_hangs_holds_up_only_its_own_disks(server: Server, tmp_path: Path) -> None:
+    lanes = Lanes(patience=PATIENCE)
+    disks = Disks(PoolDirectories({name: tmp_path / name for name in ("far", "near")}), lanes=lanes)
+    for name in ("far", "near"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{UID}-root.qcow2").touch()
+    with pytest.raises(StorageHangs):
+        await lanes.of("far").look(server.ask)
+    with pytest.raises(StorageHangs):
+        await disks.disk(vm_uid=UID, disk_name="root", pool_name="far")
+    assert await disks.disk(vm_uid=UID, disk_name="other", pool_name="near") is None
+    assert await disks.observe() == {UID: frozenset({"root"})}
+    with pytest.raises(StorageHangs):
+        await disks.backing_digests()
+    with pytest.raises(StorageHangs):
+        await disks.delete_disks(UID, known=("far", "near"))
+    assert not list((tmp_path / "near").iterdir()), "the others are deleted all the same"
+    assert await disks.delete_disks(UID, known=("near",)) == 0, "an audit finds what might be left in a pool unknown"
+
+
+async def test_a_pool_that_is_not_there_is_passed_over_where_nothing_depends_on_it(tmp_path: Path) -> None:
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / f"{UID}-root.qcow2").touch()
+    disks = Disks(PoolDirectories({"far": tmp_path / "far", "near": tmp_path / "near"}))
+    assert await disks.observe() == {UID: frozenset({"root"})}
+    with pytest.raises(PoolUnavailable):
+        await disks.delete_disks(UID)
+    assert not list((tmp_path / "near").iterdir())
