@@ -6,7 +6,6 @@ pip and Go fetch from) is mounted while they run and becomes part of no layer.
 """
 
 import configparser
-import os
 import shutil
 import ssl
 import sys
@@ -59,8 +58,7 @@ class Store:
         return commands.run(argv, check=False).returncode == 0
 
     def _program(self) -> list[str]:
-        folders = ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
-        return ["buildah", *folders, "--storage-driver", self.driver]
+        return ["buildah", *_folders(self.folder), "--storage-driver", self.driver]
 
 
 @contextmanager
@@ -169,7 +167,8 @@ def _commit(store: Store, start: str, content: Mapping[str, str], path: str, ima
 
 def _volumes(scratch: Path) -> Sequence[str]:
     """What steps see of the machine: certificates, pip's configuration, Go's, and its caches."""
-    volumes = [f"{_pip_configuration(scratch)}:/etc/pip.conf:ro"]
+    said = commands.run([sys.executable, "-m", "pip", "config", "list"]).stdout
+    volumes = [f"{pip_configuration(said, scratch)}:/etc/pip.conf:ro"]
     certificates = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
     if Path(certificates).is_file():
         volumes.append(f"{certificates}:{_CERTIFICATES}:ro")
@@ -182,16 +181,20 @@ def _volumes(scratch: Path) -> Sequence[str]:
     return volumes
 
 
-def _pip_configuration(scratch: Path) -> Path:
-    """A configuration file with where this machine's pip fetches from."""
-    asked = commands.run([sys.executable, "-m", "pip", "config", "list"], env={**os.environ, "LC_ALL": "C"}).stdout
-    said = {}
-    for line in asked.splitlines():
+def pip_configuration(said: str, folder: Path) -> Path:
+    """Write a configuration file with where a machine's pip fetches from.
+
+    Args:
+        said: What `pip config list` printed there: `SECTION.OPTION='VALUE'` a line; `:env:` is a section, and wins.
+        folder: Where to write `pip.conf`.
+    """
+    found: dict[str, str] = {}
+    for line in sorted(said.splitlines(), key=lambda line: line.startswith(":env:")):
         name, _, value = line.partition("=")
-        said[name.rpartition(".")[2]] = value.strip("'\"")
+        found[name.rpartition(".")[2]] = value.strip("'\"")
     parser = configparser.RawConfigParser()
-    parser["global"] = {name: said[name] for name in _PIP_OPTIONS if name in said} | {"cert": _CERTIFICATES}
-    path = scratch / "pip.conf"
+    parser["global"] = {name: found[name] for name in _PIP_OPTIONS if name in found} | {"cert": _CERTIFICATES}
+    path = folder / "pip.conf"
     with path.open("w", encoding="utf-8") as stream:
         parser.write(stream)
     return path
