@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from tests.integration.api.apiserver import ApiServer
 from tests.integration.api.conftest import server
-from tests.integration.api.specimens import specimen
+from tests.integration.api.specimens import CHECKSUM, specimen
 from tests.integration.security import tokens
 from tests.integration.security.calls import Answer, Request, Session, apply, send
+from tests.integration.security.controllers import aggregating_roles
+from tests.integration.security.roles import TENANT, USERS
 from tests.integration.security.rules import CLAIM, GROUP, LEASES, SCHEDULED, VMS
 
 from berth_api import kinds
@@ -55,6 +57,10 @@ def world(server: ApiServer, admin: str) -> Iterator[Fingerprint]:
         assert send(server, admin, apply(f"{name}/status", "berth-operator", {"status": status})).status == 200
     server.kubectl("delete", "virtualmachine", "leaving", "--wait=false")
     session = Session(server, admin)
+    deadline = time.monotonic() + _IN_FORCE_TIMEOUT
+    # The server's watch cache of a new kind fills while it is asked for the first time.
+    while any(session.send(Request("GET", path)).status != 200 for path in _WATCHED):
+        assert poll_until(deadline)
     yield lambda: _fingerprint(session)
     session.close()
     server.kubectl("patch", "vm.berth.dev", "leaving", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
@@ -90,6 +96,31 @@ def stolen(server: ApiServer, world: Fingerprint) -> Mapping[str, str]:
     while send(server, pod, probe).status != 403:
         assert poll_until(deadline)
     return found
+
+
+@pytest.fixture(scope="session")
+def users(server: ApiServer, world: Fingerprint) -> Iterator[Mapping[str, str]]:
+    """Tokens of the tenant's users by the cluster role that each has in its namespace, and a namesake's."""
+    server.kubectl("create", "namespace", TENANT)
+    found = {}
+    for name in (*USERS, "berth-agent"):
+        server.kubectl("create", "serviceaccount", name, "-n", TENANT)
+        if name in USERS:
+            account = f"--serviceaccount={TENANT}:{name}"
+            server.kubectl("create", "rolebinding", name, f"--clusterrole={name}", account, "-n", TENANT)
+        found[name] = server.kubectl("create", "token", name, "-n", TENANT).strip()
+    with aggregating_roles(server):
+        deadline = time.monotonic() + _IN_FORCE_TIMEOUT
+        own = {"metadata": {"name": "own"}, "spec": {"source": {"file": {"path": "a"}}, "checksum": CHECKSUM}}
+        image = Request("POST", f"{GROUP}/namespaces/{TENANT}/virtualmachineimages?dryRun=All", own)
+        listed = Request("GET", f"{GROUP}/namespaces/{TENANT}/virtualmachineimages")
+        while (
+            send(server, found["view"], listed).status != 200
+            or send(server, found["edit"], image).status != 201
+            or send(server, found["admin"], image).status != 201
+        ):
+            assert poll_until(deadline)
+        yield found
 
 
 @pytest.fixture
@@ -151,7 +182,9 @@ def _fingerprint(session: Session) -> Mapping[str, Any]:
     """All objects without what any write changes, by path, namespace and name."""
     found = {}
     for path in _WATCHED:
-        for item in session.send(Request("GET", path)).body["items"]:
+        listed = session.send(Request("GET", path))
+        assert listed.status == 200, listed.message
+        for item in listed.body["items"]:
             for field in ("resourceVersion", "managedFields"):
                 item["metadata"].pop(field, None)
             namespace = item["metadata"].get("namespace", "")
