@@ -13,6 +13,7 @@ from tests.integration.api.specimens import specimen
 
 from berth_api import kinds
 from berth_api.client import ApiClient, Forbidden, NotFound
+from berth_api.events import MAX_REASON
 from berth_api.fields import AGENT, OPERATOR, SYSTEM_NAMESPACE
 
 pytestmark = pytest.mark.integration
@@ -349,6 +350,25 @@ async def test_a_token_of_no_node_writes_nothing(agents: Agents, attempt: Attemp
     with pytest.raises(Forbidden) as refusal:
         await attempt(agents.unbound)
     assert "this token of a node agent names no node" in refusal.value.message
+
+
+async def test_a_node_with_a_long_name_reports_events_in_as_much_of_it_as_an_event_takes(
+    server: ApiServer, api: ApiClient
+) -> None:
+    name = ".".join(("n" * 60, "o" * 60, "d" * 60))
+    await api.create(kinds.NODE, {"metadata": {"name": name}})
+    kubeconfig = server.write_kubeconfig("long", agent_token(server, name))
+    client = await ApiClient.connect(kubeconfig, user_agent="tests")
+    try:
+        stored = await event(name[:MAX_REASON])(client)
+        assert stored["reportingInstance"] == name[:MAX_REASON]
+        for instance in (name[: MAX_REASON - 1], "node-1"):
+            with pytest.raises(Forbidden) as refusal:
+                await event(instance)(client)
+            assert "reports events with reportingController" in refusal.value.message
+    finally:
+        await client.close()
+        await api.delete(kinds.NODE, name)
 
 
 async def test_the_right_to_a_vm_goes_with_its_binding(agents: Agents) -> None:
