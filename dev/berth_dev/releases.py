@@ -11,6 +11,7 @@ from berth_dev.states import Run
 
 RELEASE = "berth"
 INSTALL_TIMEOUT = 240.0
+_AGENTS_TIMEOUT = 90.0
 
 
 def values(run: Run) -> Mapping[str, object]:
@@ -69,8 +70,12 @@ def install(
         cluster.import_image(image)
     chosen = cluster.run.state / "chart-values.json"
     chosen.write_text(json.dumps(values(cluster.run), indent=2), encoding="utf-8")
-    return cluster.helm(
+    said = cluster.helm(
         *("upgrade", "--install", RELEASE, str(chart), "--namespace", NAMESPACE, "--create-namespace"),
         *("--values", str(chosen), "--wait", "--timeout", f"{timeout:g}s", *more),
         timeout=timeout + 60,
     )
+    # helm takes as many agents for ready that are not as may be away during an upgrade: on few nodes, one.
+    rollout = ("rollout", "status", "daemonset/berth-agent", "--namespace", NAMESPACE)
+    cluster.kubectl(*rollout, f"--timeout={_AGENTS_TIMEOUT:g}s", timeout=_AGENTS_TIMEOUT + 10)
+    return said
