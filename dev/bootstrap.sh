@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # libvirt and QEMU: the nodes. The rest, by line: links and namespaces; building libvirt-python; the guest image tiny;
-# the guest image debian; the control plane's signing key; Berth's own images.
+# the guest image debian; the control plane's signing key; Berth's own images, and Pods.
 packages="
   libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 qemu-utils seabios ipxe-qemu ovmf libxml2-utils
   iproute2 nftables dnsmasq-base procps util-linux mount busybox-static curl
@@ -13,7 +13,7 @@ packages="
   syslinux syslinux-common mtools dosfstools fdisk cpio lz4 kmod binutils
   mmdebstrap debian-archive-keyring e2fsprogs grub-common grub-pc-bin
   openssl ca-certificates
-  buildah
+  buildah runc
 "
 
 # shellcheck disable=SC2086 # a list of words

@@ -1,4 +1,4 @@
-"""The command line: `python -m berth_dev up|down|status|images|exec|logs|env|demo|hollow`."""
+"""The command line: `python -m berth_dev up|down|status|images|install|exec|logs|env|demo|hollow`."""
 
 import argparse
 import signal
@@ -48,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
         "kinds", nargs="*", default=_IMAGES, metavar="guests|operator|agent|pause", help="which (all)", type=_kind
     )
     _add_cluster(commands.add_parser("env", help="print the line that points kubectl at a cluster"))
+
+    install = commands.add_parser("install", help="install or upgrade Berth by its chart, where there are kubelets")
+    _add_cluster(install)
+    install.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one of the chart's values")
 
     logs = commands.add_parser("logs", help="print the log of a part")
     _add_cluster(logs)
@@ -157,6 +161,17 @@ def _env(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _install(arguments: argparse.Namespace) -> int:
+    from berth_dev import releases  # noqa: PLC0415 - the other commands bring no chart anywhere
+
+    cluster, project, say = Cluster.load(arguments.cluster), startup.project_root(), timed_lines()
+    archives = [build(cache_root(), project, say) for build in (containers.operator_image, containers.agent_image)]
+    chosen = [argument for value in arguments.set for argument in ("--set", value)]
+    print(releases.install(cluster, project / "charts" / "berth", *chosen, images=archives))
+    say("Berth is ready")
+    return 0
+
+
 def _logs(arguments: argparse.Namespace) -> int:
     log = Cluster.load(arguments.cluster).part(arguments.part).log
     if not log.exists():
@@ -191,6 +206,7 @@ _COMMANDS = {
     "status": _status,
     "images": _images,
     "env": _env,
+    "install": _install,
     "logs": _logs,
     "exec": _exec,
     "demo": _demo,
