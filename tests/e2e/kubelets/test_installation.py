@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import VM, address_of, http_answer
+from tests.e2e.kubelets import rooms
 
 from berth_dev import caches, containers, releases, startup
 from berth_dev.clusters import Cluster
@@ -21,6 +22,8 @@ from berth_dev.progress import timed_lines
 pytestmark = pytest.mark.integration
 NAMESPACE = "berth-system"
 NETNS = "/run/netns"
+ANCHORS = "berth.dev/anchor=true"
+MIB = 1024 * 1024
 EXAMPLES = ("image.yaml", "vms.yaml")
 GUESTS = ("web-1", "web-2", "web-3")
 CHART = startup.project_root() / "charts" / "berth"
@@ -46,6 +49,11 @@ class Installation:
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         return self.listed("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
+
+    def anchor(self, node: str) -> dict[str, Any]:
+        found = self.listed("pods", "-n", NAMESPACE, "-l", ANCHORS, "--field-selector", f"spec.nodeName={node}")
+        assert len(found) == 1
+        return found[0]
 
     def examples(self) -> str:
         folder = startup.project_root() / "examples"
@@ -112,6 +120,42 @@ def test_the_examples_are_applied_and_their_guests_answer(berth: Installation) -
 def test_nothing_in_what_was_applied_differs_from_what_is_there(berth: Installation) -> None:
     berth.wait_ready()
     assert berth.cluster.kubectl("diff", "-f", "-", stdin=berth.examples()) == ""
+
+
+def test_the_anchor_pod_keeps_the_room_of_a_nodes_vms_from_pods(berth: Installation) -> None:
+    vms = berth.listed(VM)
+    anchors = {pod["spec"]["nodeName"]: pod for pod in berth.listed("pods", "-n", NAMESPACE, "-l", ANCHORS)}
+    node = next(iter(vm["status"]["nodeName"] for vm in vms))
+    _wait_until(lambda: rooms.requested(berth.anchor(node)) == rooms.claimed(vms, node), "the anchor is resized")
+    assert anchors[node]["metadata"]["uid"] == berth.anchor(node)["metadata"]["uid"], "in place"
+    berth.cluster.kubectl.apply([rooms.greedy("greedy", node, rooms.free_memory(berth.cluster, node) + MIB)])
+    try:
+        reason = "jsonpath={.status.conditions[?(@.type=='PodScheduled')].reason}=Unschedulable"
+        berth.cluster.kubectl("wait", f"--for={reason}", "pod/greedy", "--timeout=30s", timeout=40)
+    finally:
+        berth.cluster.kubectl("delete", "pod", "greedy", "--timeout=30s", timeout=40)
+
+
+def test_a_vm_does_not_get_the_room_that_a_pod_has(berth: Installation) -> None:
+    node = "node-1"
+    berth.cluster.kubectl.apply([rooms.greedy("greedy", node, rooms.free_memory(berth.cluster, node) - 512 * MIB)])
+    try:
+        berth.cluster.kubectl("wait", "--for=condition=Ready", "pod/greedy", "--timeout=60s", timeout=70)
+        large = _as_vm(berth, "large")
+        large["spec"] = {
+            **large["spec"],
+            "className": None,
+            "cpu": {"cores": 1},
+            "memory": {"size": "1Gi"},
+            "nodeName": node,
+        }
+        berth.cluster.kubectl.apply([large])
+        reason = "jsonpath={.status.phase}=Unschedulable"
+        berth.cluster.kubectl("wait", f"--for={reason}", f"{VM}/large", "--timeout=60s", timeout=70)
+    finally:
+        berth.cluster.kubectl("delete", "pod", "greedy", "--timeout=30s", timeout=40)
+    berth.cluster.kubectl("wait", "--for=condition=Ready", f"{VM}/large", "--timeout=120s", timeout=130)
+    berth.cluster.kubectl("delete", VM, "large", "--timeout=60s", timeout=70)
 
 
 def test_guests_outlive_their_agents_pod_and_keep_their_network(berth: Installation) -> None:
