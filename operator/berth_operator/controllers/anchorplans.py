@@ -19,6 +19,8 @@ from berth_api.quantities import to_bytes, to_millis
 
 _ENDED = ("Succeeded", "Failed")
 _MIB = 1024**2
+_SHORTEST = 0.01
+"""Seconds: a rest that rounding has made next to nothing would be followed by the same."""
 RESIZE_PENDING = "PodResizePending"
 """The condition by which a kubelet says that it has not allocated what a Pod asks for (KEP-1287)."""
 
@@ -181,8 +183,10 @@ def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: 
     if not anchor.requests.covers(claimed):
         return _grow(anchor, claimed, pace, times) if resizable else Delete("it is to be larger")
     rest = times.shrink if resizable else times.recreate
-    if is_just(anchor.requests, claimed) or pace.changed < rest:
-        return Rest(None if is_just(anchor.requests, claimed) else rest - pace.changed)
+    if is_just(anchor.requests, claimed):
+        return Rest()
+    if pace.changed < rest:
+        return _rest(rest - pace.changed)
     return Resize(claimed) if resizable else Delete("it is to be smaller")
 
 
@@ -190,8 +194,12 @@ def _grow(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
     if anchor.shrinking:
         return Rest()
     if not anchor.settled and pace.resized < times.answer:
-        return Rest(times.answer - pace.resized)
+        return _rest(times.answer - pace.resized)
     return Resize(anchor.requests | claimed)
+
+
+def _rest(seconds: float) -> Rest:
+    return Rest(max(_SHORTEST, round(seconds, 3)))
 
 
 def is_just(requests: Size, claimed: Size) -> bool:

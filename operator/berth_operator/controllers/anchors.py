@@ -162,7 +162,7 @@ class Anchors:
         now, anchor, wanted = self._clock(), self._anchor(node), self._wanted(node)
         pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, _LONG_AGO))
         action = decide(anchor, wanted, pace, self._times, resizable=self._resizable)
-        if anchor is not None and anchor.settled:
+        if anchor is not None and anchor.settled and not anchor.ended:
             self._failures.pop(node, None)
         match action:
             case Rest(seconds):
@@ -211,6 +211,7 @@ class Anchors:
             made = await self._api.get(POD, anchor_name(node), self._namespace)
         else:
             self._sure[node] = made["metadata"]["uid"]  # nobody else knows it yet
+            self._resized.pop(node, None)
             self._counts.anchor_written("create")
             _LOGGER.info("node %s: made its anchor, %s", node, size)
         self._cluster.anchors.upsert(made)

@@ -1,0 +1,158 @@
+"""What to do about an anchor, case by case. Pure."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from berth_api.anchors import LEAST, Size
+from berth_operator.controllers.anchorplans import (
+    Action,
+    Anchor,
+    Create,
+    Delete,
+    Pace,
+    Resize,
+    Rest,
+    Times,
+    Wanted,
+    decide,
+    is_just,
+    nudged,
+)
+
+MIB, GIB = 1024**2, 1024**3
+ONE, TWO, FOUR = Size(1000, GIB), Size(2000, 2 * GIB), Size(4000, 4 * GIB)
+CALM = Pace(resized=100.0, changed=100.0)
+TIMES = Times(answer=0.5, shrink=2.0, recreate=60.0)
+
+
+def anchor(requests: Size, allocated: Size | None = None, **more: Any) -> Anchor:
+    return Anchor(
+        name="berth-anchor-n",
+        uid="u",
+        version="7",
+        node="n",
+        owner="hv",
+        requests=requests,
+        allocated=allocated,
+        phase=more.pop("phase", "Running"),
+        **more,
+    )
+
+
+def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
+    return Wanted(owner="hv", held=held, claimed=claimed)
+
+
+@pytest.mark.parametrize(
+    ("found", "want", "pace", "action"),
+    [
+        (None, None, CALM, Rest()),
+        (anchor(ONE, ONE), None, CALM, Rest()),
+        (None, wanted(FOUR, held=ONE), CALM, Create(ONE)),
+        (anchor(ONE, ONE), wanted(ONE), CALM, Rest()),
+        (anchor(ONE, ONE), wanted(TWO), CALM, Resize(TWO)),
+        (anchor(ONE, ONE), wanted(TWO), Pace(resized=0.1, changed=0), Resize(TWO)),
+        (anchor(TWO, ONE), wanted(FOUR), Pace(resized=0.1, changed=0), Rest(0.4)),
+        (anchor(TWO, ONE), wanted(FOUR), Pace(resized=0.6, changed=0), Resize(FOUR)),
+        (anchor(ONE, TWO), wanted(FOUR), CALM, Rest()),
+        (anchor(ONE), wanted(TWO), CALM, Resize(TWO)),
+        (anchor(FOUR, FOUR), wanted(ONE), Pace(resized=100, changed=0.5), Rest(1.5)),
+        (anchor(FOUR, FOUR), wanted(ONE), CALM, Resize(ONE)),
+        (anchor(FOUR, ONE, pending="Deferred"), wanted(ONE), CALM, Resize(ONE)),
+        (anchor(Size(4000, GIB), ONE), wanted(Size(1000, 4 * GIB)), CALM, Resize(FOUR)),
+        (anchor(ONE, ONE, deleting=True), wanted(TWO), CALM, Rest()),
+        (anchor(ONE, phase="Failed", reason="OutOfcpu"), wanted(ONE), CALM, Delete("OutOfcpu", failed=True)),
+        (anchor(ONE, phase="Succeeded"), wanted(ONE), CALM, Delete("Succeeded", failed=True)),
+        (replace(anchor(ONE), owner="gone"), wanted(ONE), CALM, Delete("it belongs to a Hypervisor that is gone")),
+    ],
+    ids=[
+        "no node and no anchor",
+        "no node any more: the garbage collector's",
+        "none yet: what is held first",
+        "as it should be",
+        "more claims",
+        "more claims, and the last resize was answered",
+        "a storm: the kubelet is given time",
+        "a storm: but not for ever",
+        "made smaller and not answered: nothing is added",
+        "not started yet",
+        "fewer claims, just now",
+        "fewer claims for a while",
+        "the kubelet denies what nobody wants any longer",
+        "more memory and less CPU: grown first",
+        "being deleted",
+        "turned down by the kubelet",
+        "ended",
+        "of a former Hypervisor",
+    ],
+)
+def test_decisions(found: Anchor | None, want: Wanted | None, pace: Pace, action: Action) -> None:
+    assert decide(found, want, pace, TIMES, resizable=True) == action
+
+
+@pytest.mark.parametrize(
+    ("found", "want", "pace", "action"),
+    [
+        (None, wanted(FOUR, held=ONE), CALM, Create(FOUR)),
+        (anchor(ONE), wanted(TWO), CALM, Delete("it is to be larger")),
+        (anchor(TWO), wanted(ONE), Pace(resized=0, changed=20), Rest(40)),
+        (anchor(TWO), wanted(ONE), CALM, Delete("it is to be smaller")),
+        (anchor(TWO), wanted(TWO), CALM, Rest()),
+    ],
+    ids=["made at once as it shall be", "larger", "smaller, not yet", "smaller", "as it should be"],
+)
+def test_decisions_where_pods_cannot_be_resized(
+    found: Anchor | None, want: Wanted | None, pace: Pace, action: Action
+) -> None:
+    assert decide(found, want, pace, TIMES, resizable=False) == action
+
+
+def test_a_nudge_takes_nothing_away_and_is_not_taken_back() -> None:
+    assert nudged(ONE, TWO) == TWO
+    assert nudged(TWO, ONE) == Size(2000, 2 * GIB + 1)
+    assert is_just(nudged(ONE, ONE), ONE)
+    assert not is_just(Size(1000, GIB + MIB), ONE)
+    assert not is_just(TWO, ONE)
+
+
+def body(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "berth-anchor-n",
+            "uid": "u",
+            "resourceVersion": "7",
+            "ownerReferences": [{"kind": "Hypervisor", "name": "n", "uid": "hv"}],
+        },
+        "spec": {
+            "nodeName": "n",
+            "containers": [{"name": "anchor", "resources": {"requests": {"cpu": "1", "memory": "1Gi"}}}],
+        },
+        "status": {"phase": "Running", **status},
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "read"),
+    [
+        ({}, anchor(ONE)),
+        (
+            {"containerStatuses": [{"name": "anchor", "allocatedResources": {"cpu": "2", "memory": "2Gi"}}]},
+            anchor(ONE, TWO),
+        ),
+        (
+            {"containerStatuses": [{"name": "anchor", "resources": {"requests": {"cpu": "2", "memory": "2Gi"}}}]},
+            anchor(ONE, TWO),
+        ),
+        ({"containerStatuses": [{"name": "sidecar", "allocatedResources": {"cpu": "2"}}]}, anchor(ONE)),
+        (
+            {"conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]},
+            anchor(ONE, pending="Infeasible"),
+        ),
+        ({"phase": "Failed", "reason": "Evicted"}, anchor(ONE, phase="Failed", reason="Evicted")),
+    ],
+    ids=["nothing said", "allocated", "an older way to say it", "of another container", "denied", "evicted"],
+)
+def test_a_pod_is_read(status: dict[str, Any], read: Anchor) -> None:
+    assert Anchor.from_api(body(**status)) == read

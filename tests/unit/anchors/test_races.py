@@ -1,0 +1,15 @@
+"""Whatever races, VMs that were admitted never have more than the kubelet has set aside for them."""
+
+import pytest
+from tests.unit.anchors.races import Race
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_interleaving_overbooks_the_node(seed: int) -> None:
+    race = Race(seed)
+    await race.run(claims=12)
+    assert race.overbooked == []
+    assert race.admitted > 5, "VMs do get room"
+    assert race.refused + race.kubelet.turned_down > 5, "and there is a race for it"
+    assert race.at_rest
