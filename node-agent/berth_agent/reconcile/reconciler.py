@@ -8,7 +8,7 @@ which fails the step and is tried again.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from re import compile as regex
@@ -20,6 +20,7 @@ from berth_agent.reconcile.hardwares import hardware_of
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.observe import observe, observe_remains
 from berth_agent.reconcile.ownership import bound_elsewhere_or_gone
+from berth_agent.reconcile.places import Places
 from berth_agent.reconcile.plan.desired import Desired, Goal, desired_of
 from berth_agent.reconcile.plan.histories import brought_up
 from berth_agent.reconcile.plan.observed import Observed
@@ -47,8 +48,6 @@ _LOOK_AGAIN_AFTER_DOUBT = 10.0
 
 _REASON = regex(r"[A-Za-z]([A-Za-z0-9_]{0,126}[A-Za-z0-9])?")
 """What a condition takes for a reason; an API error has what the server or a proxy before it said."""
-_KEEPS_PLACE = 1.0
-"""Seconds for which a step that may take long keeps its VM's place in the queue: most are over by then."""
 _ASK_AGAIN = 60.0
 """Seconds until a node that had no room for more of a running guest is asked again."""
 
@@ -140,7 +139,7 @@ class Reconciler:
         self._tools = tools
         self._take_step = act
         self._chronicle = chronicle or NoChronicle()
-        self._aside = aside
+        self._places = Places(aside)
         self._holds = holds
         self._now = now
         self._running: dict[str, _Running] = {}
@@ -302,7 +301,7 @@ class Reconciler:
             return
         waiting = running.task = asyncio.create_task(turn.come(), name="turn")
         try:
-            async with self._aside(within=self._tools.turns.patience):
+            async with self._places.lent(within=self._tools.turns.patience):
                 await waiting
         except asyncio.CancelledError:
             _raise_if_interrupted(running)
@@ -313,17 +312,18 @@ class Reconciler:
     async def _take(self, work: Round, step: Step, running: _Running) -> Failure | None:
         if running.interrupted:
             raise Interrupted
-        begun = perf_counter()
-        task = asyncio.ensure_future(self._take_step(step, work))
-        running.task = task if step.interruptible else None
-        try:
-            failure = await self._outcome(step, task)
-        except asyncio.CancelledError:
-            _raise_if_interrupted(running)
-            raise
-        finally:
-            running.task = None
-        seconds = perf_counter() - begun
+        async with self._places.during(step):
+            begun = perf_counter()
+            task = asyncio.ensure_future(self._take_step(step, work))
+            running.task = task if step.interruptible else None
+            try:
+                failure = await self._outcome(step, task)
+            except asyncio.CancelledError:
+                _raise_if_interrupted(running)
+                raise
+            finally:
+                running.task = None
+            seconds = perf_counter() - begun
         if failure is None:
             log.info("step done", **work.owner.fields, step=step.name, seconds=round(seconds, 3))
         else:
@@ -334,9 +334,9 @@ class Reconciler:
         return failure
 
     async def _outcome(self, step: Step, task: "asyncio.Future[None]") -> Failure | None:
-        """Wait for the step, its deadline at most. One that may take long lets others of the queue go on."""
+        """Wait for the step, its deadline at most."""
         try:
-            async with self._place_for(step), asyncio.timeout(step.deadline):
+            async with asyncio.timeout(step.deadline):
                 await task
         except STEP_ERRORS as error:
             reason = error.reason if _REASON.fullmatch(error.reason) else type(error).__name__
@@ -345,10 +345,6 @@ class Reconciler:
             late = f"{step.name} took longer than {step.deadline:g} s"
             return Failure(step, "DeadlineExceeded", late, retryable=True)
         return None
-
-    def _place_for(self, step: Step) -> AbstractAsyncContextManager[None]:
-        """Others get the place of a step that may take long, and of one that does not end when it should."""
-        return self._aside(within=step.deadline, after=_KEEPS_PLACE if step.interruptible else step.deadline)
 
     async def report(self, work: Round, failure: Failure | None = None) -> None:
         """Write the agent's part of the status, if it says anything new.
