@@ -141,15 +141,8 @@ def test_a_vm_does_not_get_the_room_that_a_pod_has(berth: Installation) -> None:
     berth.cluster.kubectl.apply([rooms.greedy("greedy", node, rooms.free_memory(berth.cluster, node) - 512 * MIB)])
     try:
         berth.cluster.kubectl("wait", "--for=condition=Ready", "pod/greedy", "--timeout=60s", timeout=70)
-        large = _as_vm(berth, "large")
-        large["spec"] = {
-            **large["spec"],
-            "className": None,
-            "cpu": {"cores": 1},
-            "memory": {"size": "1Gi"},
-            "nodeName": node,
-        }
-        berth.cluster.kubectl.apply([large])
+        own = {"cpu": {"cores": 1}, "memory": {"size": "1Gi"}, "nodeName": node}
+        berth.cluster.kubectl.apply([_as_vm(berth, "large", **own)])
         reason = "jsonpath={.status.phase}=Unschedulable"
         berth.cluster.kubectl("wait", f"--for={reason}", f"{VM}/large", "--timeout=60s", timeout=70)
     finally:
@@ -197,8 +190,7 @@ def test_an_upgrade_to_other_images_replaces_every_pod_and_no_guest(berth: Insta
 
 
 def test_a_new_vm_starts_after_the_upgrade(berth: Installation) -> None:
-    extra = _as_vm(berth, "extra")
-    berth.cluster.kubectl.apply([extra])
+    berth.cluster.kubectl.apply([_as_vm(berth, "extra", className="small")])
     berth.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", f"{VM}/extra", timeout=130)
     assert http_answer(address_of(berth.vm("extra")))["hostname"] == "extra"
     berth.cluster.kubectl("delete", VM, "extra", "--timeout=60s", timeout=70)
@@ -222,13 +214,13 @@ def test_deleted_vms_leave_nothing_on_their_nodes(berth: Installation) -> None:
         assert not node.guests()
 
 
-def _as_vm(berth: Installation, name: str) -> dict[str, Any]:
-    """Another VM like the first of the examples."""
+def _as_vm(berth: Installation, name: str, **spec: Any) -> dict[str, Any]:
+    """Another VM with the disk of the first of the examples."""
     return {
         "apiVersion": "berth.dev/v1alpha1",
         "kind": "VirtualMachine",
         "metadata": {"name": name, "namespace": "default"},
-        "spec": berth.vm(GUESTS[0])["spec"],
+        "spec": {"disks": berth.vm(GUESTS[0])["spec"]["disks"], **spec},
     }
 
 
