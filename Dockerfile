@@ -69,35 +69,29 @@ RUN sh /src/system.sh /packages /system \
       /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so \
       /usr/sbin/dnsmasq /usr/sbin/nft /usr/bin/nsenter /usr/bin/prlimit
 
-# Berth itself, then for each image the half that it runs, with the bill of materials of the whole image.
+# Berth itself.
 FROM build AS project
-ARG VERSION=0.1.0
 COPY pyproject.toml README.md LICENSE /src/
 COPY crds/berth_api /src/crds/berth_api
 COPY operator/berth_operator /src/operator/berth_operator
 COPY node-agent/berth_agent /src/node-agent/berth_agent
 RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels /src
-COPY dev/container-images/project.sh dev/container-images/sbom.py /src/
 
-FROM project AS operator-project
-COPY --from=operator-parts /system /parts/system
-COPY --from=operator-parts /packages /parts/packages
-RUN sh /src/project.sh operator "$VERSION" /project berth_agent berth-agent /parts/*
+# For each image the half of Berth that it runs, and the bill of materials of the whole image.
+FROM operator-parts AS operator-project
+ARG VERSION=0.1.0
+COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
+COPY --from=project /wheels /wheels
+RUN sh /src/project.sh operator "$VERSION" /project berth_agent berth-agent /system /packages
 
-FROM project AS agent-project
-COPY --from=agent-parts /system /parts/system
-COPY --from=agent-parts /packages /parts/packages
-COPY --from=plugins /out /parts/plugins
-RUN sh /src/project.sh agent "$VERSION" /project berth_operator berth-operator /parts/*
+FROM agent-parts AS agent-project
+ARG VERSION=0.1.0
+COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
+COPY --from=plugins /out /plugins
+COPY --from=project /wheels /wheels
+RUN sh /src/project.sh agent "$VERSION" /project berth_operator berth-operator /system /plugins /packages
 
 FROM scratch AS agent
-ARG VERSION=0.1.0
-ARG REVISION=
-LABEL org.opencontainers.image.title="berth-agent" \
-      org.opencontainers.image.description="Runs the virtual machines that are bound to its node, under libvirt" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=agent-parts /system /
 COPY --from=plugins /out /
 COPY --from=agent-parts /packages /
@@ -106,15 +100,15 @@ ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHO
 # It makes network namespaces, taps and disks. What it is allowed besides being root, the chart says.
 USER 0:0
 ENTRYPOINT ["/usr/local/bin/berth-agent"]
-
-FROM scratch AS operator
 ARG VERSION=0.1.0
 ARG REVISION=
-LABEL org.opencontainers.image.title="berth-operator" \
-      org.opencontainers.image.description="Places virtual machines on nodes, and binds them" \
+LABEL org.opencontainers.image.title="berth-agent" \
+      org.opencontainers.image.description="Runs the virtual machines that are bound to its node, under libvirt" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
+
+FROM scratch AS operator
 COPY --from=operator-parts /system /
 COPY --from=operator-parts /packages /
 COPY --from=operator-project /project /
@@ -122,3 +116,10 @@ COPY --from=operator-project /project /
 ENV PATH=/usr/local/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/berth-operator"]
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="berth-operator" \
+      org.opencontainers.image.description="Places virtual machines on nodes, and binds them" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"

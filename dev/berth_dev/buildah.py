@@ -28,7 +28,7 @@ _PIP_OPTIONS = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeou
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUILD_TIMEOUT = 1800.0
 _STORE_TIMEOUT = 3600.0
-_MOST_IMAGES = 200
+_MOST_IMAGES = 500
 """A store with more images and layers than this is emptied: each change of a source leaves some."""
 
 
