@@ -110,7 +110,8 @@ def _typed(request: Request) -> Any:
 
 def apply(path: str, manager: str, body: Mapping[str, Any]) -> Request:
     """A forced server-side apply."""
-    return Request("PATCH", f"{path}?fieldManager={manager}&force=true", body, APPLY)
+    query = "&" if "?" in path else "?"
+    return Request("PATCH", f"{path}{query}fieldManager={manager}&force=true", body, APPLY)
 
 
 def merge(path: str, body: Mapping[str, Any]) -> Request:

@@ -82,6 +82,7 @@ def stolen(server: ApiServer, world: Fingerprint) -> Mapping[str, str]:
         "pod": pod,
         "new": tokens.request(server, "Node", "node-4"),
         "nodeless": tokens.request(server),
+        "operator": server.kubectl("create", "token", "berth-operator", "-n", "berth-system").strip(),
         "token-of-other-audience": tokens.request(server, "Pod", "agent-1", "https://vault.example.com"),
         "token-expired": tokens.expired(pod, server.folder / "sa.key"),
         "token-of-pod-gone": of_pod_gone,
@@ -132,6 +133,7 @@ def attack(server: ApiServer, stolen: Mapping[str, str]) -> Callable[[Request, s
 def _objects() -> Iterator[dict[str, Any]]:
     for name in NODES:
         yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    yield {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1", "labels": {"zone": "a"}}}
     for name in ("agent-1", "agent-gone"):
         spec = {
             "nodeName": "node-1",
@@ -139,6 +141,7 @@ def _objects() -> Iterator[dict[str, Any]]:
             "containers": [{"name": "agent", "image": "berth-agent"}],
         }
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "berth-system"}, "spec": spec}
+    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "berth-system"}}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data", "namespace": "default"}}
     for name in ("node-1", "node-2", "berth-operator"):
         yield {
