@@ -36,6 +36,10 @@ async def why_broken(agent: Attacher, wanted: AttachmentRequest) -> str | None:
     return state.broken
 
 
+def environment_of(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
 def dnsmasq_pid(node: Node, attachment: Attachment) -> int:
     return int((node.state_dir / "network" / "dhcp" / f"{attachment.container_id}.pid").read_text())
 
@@ -50,6 +54,11 @@ async def test_attaching_again_loses_not_one_packet(node: Node, guests: Guests, 
     assert pinging.stdout is not None
     assert b"50 packets received, 0% packet loss" in await pinging.stdout.read()
     assert dnsmasq_pid(node, attachment) == server
+
+
+async def test_a_dhcp_server_runs_in_the_smallest_locale(node: Node, guests: Guests, tmp_path: Path) -> None:
+    _, attachment, _ = await plugged_in(node, guests, tmp_path / "dhcp.sh")
+    assert b"LC_ALL=C" in environment_of(dnsmasq_pid(node, attachment))
 
 
 async def test_a_dead_dhcp_server_is_seen_and_replaced_alone(node: Node, guests: Guests, tmp_path: Path) -> None:
