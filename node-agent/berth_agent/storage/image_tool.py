@@ -12,6 +12,8 @@ from berth_agent.storage.settings import ImageLimits
 from berth_agent.storage.sources import ImageFormat
 
 _MAX_OUTPUT = 1 << 20
+_END_SECONDS = 5.0
+"""For a killed tool to end: one that waits for a file system which is away ends only when that is back."""
 _ENVIRONMENT = {"LC_ALL": "C", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
@@ -80,7 +82,7 @@ class ImageTool:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-                await asyncio.shield(process.wait())
+                await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=_END_SECONDS)
 
 
 async def _read_at_most(process: asyncio.subprocess.Process, limit: int) -> bytes:

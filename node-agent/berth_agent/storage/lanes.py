@@ -4,13 +4,15 @@ A call to a network file system whose server is gone does not return, and its th
 threads for all a few such calls would leave nothing for anybody else. So each storage pool has threads of its own, and
 once a call there is overdue, all others there fail at once instead of waiting too, until that call has come back.
 
-What only looks is left behind when it is late. What changes files is waited for however long it takes, also by a
-caller who is cancelled: nobody may close, delete or make anew what a thread still works on.
+Nobody may close, delete or make anew what a thread still works on. So a cancelled caller waits for what changes files,
+until it is overdue; then it is left behind like a look, and as nothing else is done there before it has come back, it
+still has its files to itself.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -58,21 +60,22 @@ class Lane:
             raise self._hangs() from error
 
     async def change(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what changes files, for as long as it takes; when cancelled, wait for its end first.
+        """Run what changes files; a caller who is cancelled waits for its end first, until it is overdue.
 
         Raises:
-            StorageHangs: an earlier call has not come back yet, so this one was not made.
+            StorageHangs: no end in time, or an earlier call has not come back yet, so this one was not made.
         """
-        call = asyncio.wrap_future(await self._begin(partial(function, *args, **kwargs), self._patience * _CHANGES))
+        within = self._patience * _CHANGES
+        call = asyncio.wrap_future(await self._begin(partial(function, *args, **kwargs), within))
+        call.add_done_callback(_retrieve)
+        due = asyncio.get_running_loop().time() + within
         try:
-            return await asyncio.shield(call)
+            async with asyncio.timeout_at(due):
+                return await asyncio.shield(call)
+        except TimeoutError as error:  # the file system's own as well
+            raise self._hangs() from error
         except asyncio.CancelledError:
-            while not call.done():
-                try:
-                    await asyncio.wait({call})
-                except asyncio.CancelledError:
-                    continue
-            call.exception()  # retrieved: the caller is gone, and asyncio would log it as never retrieved
+            await _see_end(call, due)
             raise
 
     async def _begin(self, function: Callable[[], T], within: float) -> Future[T]:
@@ -90,8 +93,8 @@ class Lane:
         return call
 
     def _tell(self, loop: asyncio.AbstractEventLoop, call: Future[Any]) -> None:
-        """From the thread into the loop, which may have ended meanwhile: then nobody waits."""
-        if not loop.is_closed():
+        """From the thread into the loop."""
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
             loop.call_soon_threadsafe(self._ended, call)
 
     def _ended(self, call: Future[Any]) -> None:
@@ -100,12 +103,28 @@ class Lane:
 
     def _is_hanging(self) -> bool:
         now = asyncio.get_running_loop().time()
-        return any(due < now for due in self._due.values())
+        return any(due <= now for due in self._due.values())
 
     def _hangs(self) -> StorageHangs:
         return StorageHangs(
             f"{self._place} does not answer: is its file system's server there? It is tried again by itself"
         )
+
+
+def _retrieve(call: "asyncio.Future[Any]") -> None:
+    """Whoever asked may be gone, and asyncio would log the error as never retrieved."""
+    if not call.cancelled():
+        call.exception()
+
+
+async def _see_end(call: "asyncio.Future[Any]", due: float) -> None:
+    """Wait until the call has ended, or is overdue, however often the caller is cancelled."""
+    loop = asyncio.get_running_loop()
+    while not call.done() and loop.time() < due:
+        try:
+            await asyncio.wait({call}, timeout=due - loop.time())
+        except asyncio.CancelledError:
+            continue
 
 
 class Lanes:

@@ -64,7 +64,7 @@ async def test_a_look_that_hangs_is_left_behind_and_others_there_fail_at_once(se
 
 
 async def test_a_change_is_waited_for_however_often_its_caller_is_cancelled(server: Server) -> None:
-    waiting = asyncio.create_task(Lane("here", patience=PATIENCE).change(server.ask))
+    waiting = asyncio.create_task(Lane("here").change(server.ask))
     await asyncio.to_thread(server.asked.wait, 20)
     for _ in range(3):
         waiting.cancel()
@@ -74,6 +74,23 @@ async def test_a_change_is_waited_for_however_often_its_caller_is_cancelled(serv
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert server.done.is_set()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_change_that_is_overdue_is_left_behind_and_nothing_else_is_done_there(
+    server: Server, cancelled: bool
+) -> None:
+    """Rounds without an end would have the agent started anew, which mends no file system."""
+    lane = Lane("here", patience=PATIENCE / 6)
+    waiting = asyncio.create_task(lane.change(server.ask))
+    await asyncio.to_thread(server.asked.wait, 20)
+    if cancelled:
+        waiting.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else StorageHangs):
+        await waiting
+    assert not server.done.is_set()
+    with pytest.raises(StorageHangs):
+        await lane.change(divmod, 7, 2)
 
 
 async def test_who_finds_no_thread_in_time_fails_and_takes_none(server: Server) -> None:
