@@ -81,6 +81,14 @@ class HypervisorNetwork(Model):
     message: str = ""
 
 
+class HypervisorRemains(Model):
+    """A guest on the node for which this cluster has no VirtualMachine: another cluster's, or of before a restore."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
 class HypervisorStatus(Model):
     """What the node's agent found."""
 
@@ -103,6 +111,7 @@ class HypervisorStatus(Model):
     """Sum of the requests of the node's Pods that have not ended, as the node's agent counts them."""
     public_key: str | None = None
     """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
+    remains: Annotated[tuple[HypervisorRemains, ...], ListMap(("uid",))] = ()
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
 
 

@@ -322,6 +322,11 @@ class Claim(Model):
     interfaces: Annotated[tuple[ClaimedInterface, ...], ListMap(("name",))] = ()
     sealed_user_data: str | None = None
     """User-data from a Secret, as a libsodium sealed box to the node's public key, in base64."""
+    machine_uid: str | None = Field(default=None, alias="virtualMachineUID")
+    """UID of the VirtualMachine that it was decided for, as PersistentVolumes have in their claimRef. On an object with
+    another UID (one that was restored from a back-up, status and all) it is worth nothing. None: of an older Berth."""
+    adopts: str | None = None
+    """UID under which the node knows the guest that goes on as this VM: see `HypervisorRemains`."""
 
 
 class InterfaceStatus(Model):
@@ -422,6 +427,12 @@ class VirtualMachine(Resource):
     kind: str = "VirtualMachine"
     spec: VirtualMachineSpec
     status: VirtualMachineStatus = Field(default_factory=VirtualMachineStatus)
+
+    @property
+    def has_foreign_claim(self) -> bool:
+        """Whether the status was restored from a back-up of another object: its claim was decided for another UID."""
+        claim = self.status.claim
+        return claim is not None and claim.machine_uid not in (None, self.metadata.uid)
 
     rules = (
         Cel(

@@ -22,7 +22,7 @@ from berth_operator.scheduling.cures import Cure
 from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.sealing import can_seal_to
-from berth_operator.store import Change
+from berth_operator.store import Change, Key
 
 FAILURE_WINDOW = 600.0
 """Seconds for which a refusal or a failed start counts against a node."""
@@ -79,6 +79,7 @@ class Inventory:
         self._seen: dict[str, float] = {}
         self._failures: dict[str, list[float]] = {}
         self._migrations: Counter[str] = Counter()
+        self._remains: dict[Key, set[tuple[str, str]]] = {}
         self._next_look = -inf
         cluster.hypervisors.listen(self._on_hypervisor)
         cluster.nodes.listen(self._on_node)
@@ -94,6 +95,10 @@ class Inventory:
         """What guests run under on the node: `kvm` or `tcg`; nothing where that is not known."""
         facts = self._facts.get(name)
         return facts.accelerator or None if facts is not None else None
+
+    def remains(self, key: Key) -> list[tuple[str, str]]:
+        """Nodes that hold a guest of this namespace and name which no object accounts for, and its UID there."""
+        return sorted(self._remains.get(key, ()))
 
     def alive(self, name: str) -> bool:
         """Whether the node's heartbeat is fresh."""
@@ -152,7 +157,15 @@ class Inventory:
         self._happened(Cure.NODE_CHANGED)
 
     def _on_hypervisor(self, change: Change[Hypervisor]) -> None:
-        self._refresh(change.key[1])
+        name = change.key[1]
+        for old in change.old.status.remains if change.old else ():
+            self._remains.get((old.namespace, old.name), set()).discard((name, old.uid))
+        for new in change.new.status.remains if change.new else ():
+            self._remains.setdefault((new.namespace, new.name), set()).add((name, new.uid))
+        if (change.old.status.remains if change.old else ()) != (change.new.status.remains if change.new else ()):
+            self._remains = {key: holders for key, holders in self._remains.items() if holders}
+            self._happened(Cure.NODE_CHANGED)
+        self._refresh(name)
 
     def _on_node(self, change: Change[Node]) -> None:
         self._refresh(change.key[1])

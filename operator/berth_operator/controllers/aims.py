@@ -41,7 +41,9 @@ def wants_berth(vm: VirtualMachine) -> bool:
 def is_bound(vm: VirtualMachine) -> bool:
     """Whether the VM has a node, which has not refused it."""
     claim = vm.status.claim
-    return claim is not None and bool(vm.status.node_name) and vm.status.refused_claim != claim.id
+    if claim is None or vm.has_foreign_claim:
+        return False
+    return bool(vm.status.node_name) and vm.status.refused_claim != claim.id
 
 
 def start_was_refused(vm: VirtualMachine) -> bool:

@@ -12,11 +12,12 @@ from berth_api import kinds
 from berth_api.quantities import from_bytes, from_millis
 from berth_api.virtualmachines import Claim, ClaimedInterface, ClaimedPool, VirtualMachine
 from berth_operator.cluster import Cluster
-from berth_operator.controllers.aims import Aim
+from berth_operator.controllers.aims import Aim, is_bound
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.needs import Amounts, claimed, is_as_asked, kept, wants_sealed
 from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
+from berth_operator.controllers.remains import holder_of
 from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import Holding, held_by
@@ -35,6 +36,8 @@ class Wish:
     request: Request
     profile: Profile
     resolved: Resolved
+    adopts: str | None = None
+    """UID of the guest on the only node that will do, which goes on as this VM."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,10 @@ class Deciding:
             images=resolved.images,
             excluded=self._refusals.of(vm.metadata.uid),
         )
-        return Wish(request, self._profile(vm), resolved)
+        adopted = None if is_bound(vm) else holder_of(vm, self._inventory.remains(vm.key))
+        if adopted is not None:
+            request = replace(request, requirements=replace(request.requirements, node_name=adopted.node))
+        return Wish(request, self._profile(vm), resolved, adopted.uid if adopted is not None else None)
 
     def decide(self, vm: VirtualMachine, wish: Wish, user_data: bytes | None, epoch: int) -> Decision | Rejection:
         """Choose a node and addresses, and count the claim at once; or say why no node will do.
@@ -97,7 +103,8 @@ class Deciding:
         interfaces = self._interfaces.choose(vm, wish.resolved.networks)
         request = wish.request
         amounts = Amounts(request.cpu, placement.memory, dict(request.pools))
-        claim = self._claim(amounts, interfaces, self._seal(placement.node, user_data), epoch)
+        claim = self._claim(vm, amounts, interfaces, self._seal(placement.node, user_data), epoch)
+        claim = claim.model_copy(update={"adopts": wish.adopts})
         return self._assume(vm, wish, Aim.BERTH, placement.node, claim)
 
     def decide_again(
@@ -132,10 +139,16 @@ class Deciding:
         sealed = self._seal(placement.node, user_data) if seals else None
         if resized and not seals and (wants_sealed(vm) or not is_as_asked(vm)):
             sealed = claim.sealed_user_data
-        return self._assume(vm, wish, aim, placement.node, self._claim(amounts, interfaces, sealed, epoch))
+        again = self._claim(vm, amounts, interfaces, sealed, epoch).model_copy(update={"adopts": claim.adopts})
+        return self._assume(vm, wish, aim, placement.node, again)
 
     def _claim(
-        self, amounts: Amounts, interfaces: tuple[ClaimedInterface, ...], sealed: str | None, epoch: int
+        self,
+        vm: VirtualMachine,
+        amounts: Amounts,
+        interfaces: tuple[ClaimedInterface, ...],
+        sealed: str | None,
+        epoch: int,
     ) -> Claim:
         return Claim(
             id=self._claim_id(),
@@ -146,6 +159,7 @@ class Deciding:
             pools=tuple(ClaimedPool(name=name, size=from_bytes(size)) for name, size in amounts.pools.items()),
             interfaces=interfaces,
             sealed_user_data=sealed,
+            machine_uid=vm.metadata.uid,
         )
 
     def _assume(self, vm: VirtualMachine, wish: Wish, aim: Aim, node: str, claim: Claim) -> Decision:

@@ -15,6 +15,7 @@ from berth_operator.controllers.aims import Aim, Aims, is_bound, start_was_refus
 from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.nodeloss import OUT_OF_SERVICE, NodeLoss
 from berth_operator.controllers.refusals import Pauses, Refusals
+from berth_operator.controllers.restores import clear
 from berth_operator.controllers.vmstatuses import apply_status
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
@@ -32,20 +33,22 @@ _LOOK_AGAIN = 10.0
 def released(vm: VirtualMachine) -> bool:
     """Whether nothing of the VM is left on any node: it was never bound, was refused, or its node took all down."""
     claim = vm.status.claim
-    return claim is None or claim.id in (vm.status.released_claim, vm.status.refused_claim)
+    return claim is None or vm.has_foreign_claim or claim.id in (vm.status.released_claim, vm.status.refused_claim)
 
 
 def refused(vm: VirtualMachine) -> bool:
     """Whether the node that the VM is bound to did not take it."""
     claim = vm.status.claim
-    return claim is not None and bool(vm.status.node_name) and vm.status.refused_claim == claim.id
+    if claim is None or vm.has_foreign_claim:
+        return False
+    return bool(vm.status.node_name) and vm.status.refused_claim == claim.id
 
 
 def needs_attention(vm: VirtualMachine) -> bool:
     """Whether the operator has anything to do about a VM beside giving it a berth."""
     if vm.metadata.deletion_timestamp is not None:
         return FINALIZER in vm.metadata.finalizers
-    return refused(vm) or (vm.spec.run_strategy == "Halted" and vm.status.claim is None)
+    return refused(vm) or vm.has_foreign_claim or (vm.spec.run_strategy == "Halted" and vm.status.claim is None)
 
 
 class Machines:
@@ -124,6 +127,11 @@ class Machines:
             return 0.0
         if vm.metadata.deletion_timestamp is not None:
             return await self._let_go(vm, leadership)
+        if vm.has_foreign_claim:
+            leadership.check()
+            self._cluster.machines.upsert(await clear(self._api, vm, now=self._now()))
+            _LOGGER.warning("%s came with the status of another object; it is placed anew", "/".join(vm.key))
+            return None
         if refused(vm):
             self._note_refusal(vm, leadership.epoch)
         if wants_berth(vm):

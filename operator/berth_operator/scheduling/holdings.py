@@ -65,12 +65,17 @@ def either(old: Holding, new: Holding) -> Holding:
 
 
 def held_by(vm: VirtualMachine) -> Holding | None:
-    """What a VM holds by its status; nothing once its node refused the claim, or released it.
+    """What a VM holds by its status; nothing once its node refused the claim, or released it, or by another's claim.
 
     While the guest is off for good (`stoppedClaim`) it takes no CPU and no memory. All else stays its own.
     """
     claim, status = vm.status.claim, vm.status
-    if claim is None or not status.node_name or claim.id in (status.refused_claim, status.released_claim):
+    if (
+        claim is None
+        or not status.node_name
+        or vm.has_foreign_claim
+        or claim.id in (status.refused_claim, status.released_claim)
+    ):
         return None
     stopped = status.stopped_claim == claim.id
     return Holding(
