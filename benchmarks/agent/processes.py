@@ -1,6 +1,7 @@
 """What processes take of the machine, read off /proc."""
 
 import asyncio
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -102,6 +103,24 @@ def memory_in(smaps_rollup: str) -> Memory:
     """What /proc/PID/smaps_rollup says."""
     values = {line.partition(":")[0]: line.split()[1] for line in smaps_rollup.splitlines()[1:]}
     return Memory(int(values["Rss"]) / 1024, int(values["Pss"]) / 1024)
+
+
+def reaping_seconds(patience: float = 30.0) -> float:
+    """Seconds for which a process without a parent stays a zombie, until whoever has adopted it takes note of its end.
+
+    libvirt leaves its QEMUs to the machine's init, and calls a guest gone only when that has reaped it (libvirt asks by
+    kill(2), signal 0). Most machines' init does so at once; there are some that look once a second.
+
+    Raises:
+        TimeoutError: Nobody has reaped it.
+    """
+    orphan = int(subprocess.run(["sh", "-c", "sleep 0 >&- & echo $!"], stdout=subprocess.PIPE, check=True).stdout)
+    begun = time.monotonic()
+    while Path(f"/proc/{orphan}").exists():
+        if time.monotonic() - begun > patience:
+            raise TimeoutError(f"nobody has reaped process {orphan} in {patience:g} s")
+        time.sleep(0.01)
+    return time.monotonic() - begun
 
 
 def _comm(stat: str) -> str:

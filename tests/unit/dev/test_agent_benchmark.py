@@ -126,6 +126,12 @@ def test_a_program_that_has_ended_has_used_nothing_since() -> None:
     assert processes.differences({"a": 1.0, "b": 5.0}, {"a": 4.0, "b": 2.0}) == {"a": 3.0, "b": 0.0}
 
 
+def test_how_long_an_orphan_stays_a_zombie_is_measured_and_given_up_at_the_end_of_patience() -> None:
+    assert 0 <= processes.reaping_seconds() < 30
+    with pytest.raises(TimeoutError, match="nobody has reaped"):
+        processes.reaping_seconds(patience=-1)
+
+
 def test_steps_are_read_from_the_agents_log() -> None:
     lines = [
         "2026 [info ] step done  seconds=0.25 step=StartDomain uid=x vm=default/a",
