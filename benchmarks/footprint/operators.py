@@ -58,14 +58,14 @@ async def measure(options: Options, say: Say) -> tuple[list[Target], dict[str, f
 
 @asynccontextmanager
 async def _played(control_plane: ControlPlane, options: Options, say: Say) -> AsyncIterator[None]:
-    """Hollow nodes that are ready; their objects go with the control plane."""
+    """Hollow nodes that have reported; their objects go with the control plane."""
     await furnish(control_plane.client, 0)
     admin = control_plane.folder / "admin.kubeconfig"
     argv = [sys.executable, "-m", "berth_dev", "hollow", "--kubeconfig", str(admin), "--keep"]
     player = Child([*argv, "--nodes", str(options.nodes)], log=control_plane.log("hollow"))
     try:
-        await _until(control_plane.client, kinds.HYPERVISOR.path(), _is_ready, options.nodes, player)
-        say(f"{options.nodes} hollow nodes are ready")
+        await _until(control_plane.client, kinds.HYPERVISOR.path(), _has_reported, options.nodes, player)
+        say(f"{options.nodes} hollow nodes are there")
         yield
     finally:
         player.stop()
@@ -85,9 +85,9 @@ async def _until(client: Client, path: str, is_there: Any, count: int, child: Ch
         await asyncio.sleep(_LOOK)
 
 
-def _is_ready(hypervisor: dict[str, Any]) -> bool:
-    conditions = (hypervisor.get("status") or {}).get("conditions") or []
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+def _has_reported(hypervisor: dict[str, Any]) -> bool:
+    """Whether its agent has said what there is; whether it is ready, the operator will say."""
+    return "capacity" in (hypervisor.get("status") or {})
 
 
 def _runs(vm: dict[str, Any]) -> bool:
