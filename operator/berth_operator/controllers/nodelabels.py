@@ -20,6 +20,9 @@ _MIB, _GIB = 1024**2, 1024**3
 _HYPERVISOR, _ACCELERATOR = f"{GROUP}/hypervisor", f"{GROUP}/accelerator"
 _PREFIXES = (f"capacity.{GROUP}/", f"cpu-model.{GROUP}/")
 _MAX_NAME = 63
+_MAX_MODELS = 512
+"""Models that become labels: libvirt knows some 150 for x86, and an agent that made up thousands would make a Node that
+everybody who watches Nodes has to take in."""
 
 
 def labels_of(hypervisor: Hypervisor) -> dict[str, str]:
@@ -34,8 +37,8 @@ def labels_of(hypervisor: Hypervisor) -> dict[str, str]:
     if status.storage_pools:
         storage = sum(to_bytes(pool.capacity) for pool in status.storage_pools if pool.ready)
         labels[f"capacity.{GROUP}/storage-gib"] = str(storage // _GIB)
-    labels |= {f"cpu-model.{GROUP}/{model}": "true" for model in status.cpu_models if _is_label_name(model)}
-    return labels
+    models = [model for model in status.cpu_models if _is_label_name(model)][:_MAX_MODELS]
+    return labels | {f"cpu-model.{GROUP}/{model}": "true" for model in models}
 
 
 def _is_label_name(text: str) -> bool:

@@ -97,7 +97,7 @@ def owned(path: str) -> dict[str, Any]:
     return {"name": path, "ownerReferences": [OWNER]}
 
 
-OWNER = {
+OWNER: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "name": "berth-operator",

@@ -6,7 +6,10 @@ import pytest
 from tests.integration.security.attempts_by_operators import OPERATOR_ATTEMPTS, anchor
 from tests.integration.security.calls import Answer, Request, apply, patch
 from tests.integration.security.conftest import Fingerprint
-from tests.integration.security.rules import CORE, SYSTEM, VMS, Attempt
+from tests.integration.security.rules import CORE, OWNER, SYSTEM, VMS, Attempt
+
+from berth_api.anchors import Size
+from berth_operator.controllers.anchors import anchor_pod
 
 pytestmark = pytest.mark.integration
 Attack = Callable[[Request, str], Answer]
@@ -22,10 +25,12 @@ def test_a_stolen_operator_token_does_not(attempt: Attempt, attack: Attack, worl
 
 def test_it_does_what_the_operator_does(attack: Attack, world: Fingerprint) -> None:
     """Or every refusal above could be for another reason."""
+    real = anchor_pod("node-2", owner=OWNER["uid"], namespace="berth-system", image="pause", size=Size(1, 2**20))
     labels = {"berth.dev/hypervisor": "true", "capacity.berth.dev/cpu": "4", "cpu-model.berth.dev/Haswell": "true"}
     for request in (
         apply(f"{CORE}/nodes/node-1?dryRun=All", "berth-operator", {"metadata": {"labels": labels}}),
         patch(f"{VMS}/mine?dryRun=All", ("remove", "/metadata/finalizers/0")),
+        Request("POST", f"{SYSTEM}/pods?dryRun=All", real),
         anchor(),
         Request("DELETE", f"{SYSTEM}/pods/evil?gracePeriodSeconds=0"),
     ):

@@ -10,6 +10,7 @@ from tests.unit.operator.worlds import GIB, PUBLIC_KEY, hypervisor_status
 
 from berth_api.allocatable import Amounts
 from berth_api.hypervisors import Hypervisor
+from berth_operator.controllers.nodelabels import labels_of
 from berth_operator.inventory import facts_of
 from berth_operator.objects import Node
 from berth_operator.sealing import can_seal_to, seal
@@ -80,3 +81,14 @@ def test_only_the_node_whose_key_it_is_opens_what_was_sealed() -> None:
     assert SealedBox(mine).decrypt(sealed.encode(), Base64Encoder) == b"secret"
     with pytest.raises(Exception, match="error occurred trying to decrypt"):
         SealedBox(another).decrypt(sealed.encode(), Base64Encoder)
+
+
+def test_a_node_that_makes_up_cpu_models_does_not_grow_its_node_without_end() -> None:
+    names = [f"model-{number}" for number in range(20_000)]
+    labels = labels_of(hypervisor(cpuModels=names))
+    assert sum(key.startswith("cpu-model.") for key in labels) == 512
+
+
+@pytest.mark.parametrize("model", ["a/b", "x=y", "", "a" * 64, "-a", "ünï", "a b", "a\n"])
+def test_a_cpu_model_that_is_no_label_becomes_none(model: str) -> None:
+    assert not any(key.startswith("cpu-model.") for key in labels_of(hypervisor(cpuModels=[model])))
