@@ -31,6 +31,8 @@ from berth_api.kinds import POD
 log = structlog.get_logger()
 
 INSUFFICIENT = "InsufficientResources"
+_MOMENT = 0.001
+"""Seconds: what is due so soon is due."""
 
 
 @dataclass
@@ -96,7 +98,7 @@ class Anchor:
                         return take()
                 change = self._change
                 due = self._due(waiter)
-                if due <= self._time():
+                if due - self._time() < _MOMENT:
                     if self._is_older_half(uid) and self._time() < waiter.begun + 2 * self._limit:
                         waiter.since = self._time()
                         continue

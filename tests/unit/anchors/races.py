@@ -7,7 +7,6 @@ later. Nothing here counts requests as kube-scheduler would: every Pod gets as f
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -201,10 +200,11 @@ class Race:
         """Work until replaced; what was sent stays sent."""
         while True:
             term = asyncio.create_task(self.queue.run(lambda node: self.anchors.reconcile(node, self.leadership), 2))
-            await asyncio.sleep(1 + self.random.random() * 15)
-            term.cancel()
-            with suppress(asyncio.CancelledError):
-                await term
+            try:
+                await asyncio.sleep(1 + self.random.random() * 15)
+            finally:
+                term.cancel()
+                await asyncio.wait([term])
             self.anchors.reset()
             self.queue.add(NAME)
 
