@@ -54,13 +54,13 @@ class LateApi(FakeApi):
 
     async def apply(self, *args: Any, **options: Any) -> dict[str, Any]:
         async def do() -> dict[str, Any]:
-            await self.pause(0.3)
+            await self.pause(self.random.choice((0.05, 2.0)))
             return await FakeApi.apply(self, *args, **options)
 
         done = asyncio.create_task(do())
         done.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
-            async with asyncio.timeout(self.random.choice((0.05, 5.0, 5.0))):
+            async with asyncio.timeout(self.random.choice((0.1, 5.0, 5.0))):
                 return await asyncio.shield(done)
         except TimeoutError:
             raise DeadlineExceeded(0, "", "no answer") from None
@@ -87,7 +87,7 @@ class Kubelet:
     async def run(self) -> None:
         """Take in the anchor, and tell of it."""
         while True:
-            await asyncio.sleep(0.02 + self.random.random() ** 2 * 0.4)
+            await asyncio.sleep(0.02 + self.random.random() ** 3 * 0.4)
             pod = self.api.peek(POD, anchor_name(NAME), SYSTEM)
             if pod is None:
                 continue
@@ -242,7 +242,7 @@ class Race:
                 storage="0",
             )
             if await self._bind(uid, claim):
-                await self.api.pause(0.3)
+                await self.api.pause(0.1)
                 await self._run_vm(uid, claim)
                 await self.api.pause(0.3)
                 self.ledger.observe(uid, None)
@@ -257,7 +257,7 @@ class Race:
         except (Conflict, DeadlineExceeded):
             self.ledger.settle(uid)
             return False
-        await self.api.pause(0.1)
+        await self.api.pause(0.05)
         self.ledger.observe(uid, holding)
         self.ledger.settle(uid)
         return True
@@ -275,7 +275,7 @@ class Race:
         if refusal is not None:
             self.refused += 1
             return
-        await asyncio.sleep(self.random.random() * 6)
+        await asyncio.sleep(self.random.random() * 4)
         self.admissions.release(uid)
 
     @property

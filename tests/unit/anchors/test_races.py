@@ -5,7 +5,7 @@ from tests.unit.anchors.races import Race
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(8))
 async def test_no_interleaving_overbooks_the_node(seed: int) -> None:
     race = Race(seed)
     await race.run(claims=12)
