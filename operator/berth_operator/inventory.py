@@ -28,12 +28,12 @@ FAILURE_WINDOW = 600.0
 """Seconds for which a refusal or a failed start counts against a node."""
 
 
-def facts_of(hypervisor: Hypervisor, node: Node | None) -> NodeFacts:
+def facts_of(hypervisor: Hypervisor, node: Node | None, *, anchored: bool = False) -> NodeFacts:
     """What a decision may know of a node. Without a Node object there are no labels, and no cordon."""
     status, spec = hypervisor.status, hypervisor.spec
     return NodeFacts(
         name=hypervisor.metadata.name,
-        allocatable=allocatable_of(hypervisor, node.allocatable if node else None),
+        allocatable=allocatable_of(hypervisor, node.allocatable if node else None, anchored=anchored),
         slots=spec.max_virtual_machines,
         accelerator=status.accelerator or "" if status.capacity else "",
         schedulable=spec.schedulable and not spec.maintenance and not (node is not None and node.cordoned),
@@ -141,7 +141,8 @@ class Inventory:
     def _refresh(self, name: str) -> None:
         hypervisor = self._cluster.hypervisors.get(name)
         before = self._facts.get(name)
-        after = facts_of(hypervisor, self._cluster.nodes.get(name)) if hypervisor else None
+        node, anchored = self._cluster.nodes.get(name), self._cluster.anchored
+        after = facts_of(hypervisor, node, anchored=anchored) if hypervisor else None
         if after == before:
             return
         if after is None:

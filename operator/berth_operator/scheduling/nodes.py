@@ -68,13 +68,15 @@ class NodeFacts:
     """To which user-data can be sealed; empty: none."""
 
 
-def allocatable_of(hypervisor: Hypervisor, ceiling: Amounts | None = None) -> Amounts:
+def allocatable_of(hypervisor: Hypervisor, ceiling: Amounts | None = None, *, anchored: bool = False) -> Amounts:
     """What VMs may claim of the node by what it has reported; nothing before its first report.
 
     Args:
         hypervisor: What the node's agent reports, and what the administrator allows.
         ceiling: CPU and memory that the kubelet says Pods may have of the node. An agent cannot write that, so however
             much it reports, VMs get no more than this times the administrator's overcommit, less the Pods' requests.
+        anchored: The kubelet allocates to VMs what they claim, divided by the overcommit, beside the Pods: so what the
+            Pods request of the ceiling is not overcommitted.
     """
     status = hypervisor.status
     if status.capacity is None:
@@ -93,5 +95,7 @@ def allocatable_of(hypervisor: Hypervisor, ceiling: Amounts | None = None) -> Am
     if ceiling is None:
         return reported
     unreserved = HypervisorSpec(overcommit=hypervisor.spec.overcommit, reserved=_NO_RESERVE)
-    most = allocatable(ceiling, unreserved, requested)
+    if anchored:
+        ceiling = Amounts(max(0, ceiling.cpu - requested.cpu), max(0, ceiling.memory - requested.memory))
+    most = allocatable(ceiling, unreserved, NOTHING if anchored else requested)
     return replace(reported, cpu=min(reported.cpu, most.cpu), memory=min(reported.memory, most.memory))
