@@ -15,12 +15,13 @@ from berth_api.client import Api
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator import store
 from berth_operator.cluster import Cluster
-from berth_operator.controllers.deciding import Deciding
+from berth_operator.controllers.aims import Aim, Aims
+from berth_operator.controllers.deciding import Deciding, Wish
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import refused
 from berth_operator.controllers.references import Unbindable
 from berth_operator.controllers.refusals import Refusals
-from berth_operator.explanations import UNSCHEDULABLE, Explanation, judge
+from berth_operator.explanations import UNSCHEDULABLE, Explanation, NodeAccount, Refusal, judge
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.ledger import Ledger
@@ -64,18 +65,22 @@ async def explain(
         refusals.note(vm.metadata.uid, vm.status.node_name or "", vm.status.claim.id)
     interfaces = Interfaces(ledger, settings.mac_prefix)
     deciding = Deciding(cluster, ledger, inventory, interfaces=interfaces, refusals=refusals, profiles=profiles)
+    aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node)).of(vm)
     explanation = Explanation(
         namespace,
         name,
         vm.spec.scheduler_profile or DEFAULT,
         message="",
         bound_to=vm.status.node_name,
-        notes=(*_about(vm), *_left_out(vm, settings), *unreadable),
+        notes=(*_about(vm, waits_there=aim is not None and aim.stays), *_left_out(vm, settings), *unreadable),
     )
     try:
         wish = deciding.wish(vm)
     except Unbindable as why:
         return replace(explanation, message=why.message, reason=why.reason)
+    if aim is not None and aim.stays:
+        ledger.rebuild(holding for holding in map(held_by, cluster.machines) if holding is not None)
+        return _explain_staying(explanation, deciding, vm, wish, aim)
     judgement = judge(inventory.snapshot(), wish.request, wish.profile)
     explanation = replace(
         explanation,
@@ -93,6 +98,23 @@ async def explain(
     return replace(explanation, chosen=judgement.decision.node)
 
 
+def _explain_staying(
+    explanation: Explanation, deciding: Deciding, vm: VirtualMachine, wish: Wish, aim: Aim
+) -> Explanation:
+    """Why a VM that is bound waits for what it wants on its own node: no other one will do."""
+    node = vm.status.node_name or ""
+    what = "its start" if aim is Aim.START else "another size"
+    note = f"The VM is bound to {node} and waits there for {what}: only that node is asked, and for what is new alone."
+    explanation = replace(explanation, notes=(note, *explanation.notes))
+    _, placement = deciding.place_again(vm, wish, aim)
+    if isinstance(placement, Rejection):
+        refusals = {name: Refusal(placement.message) for name in placement.by_filter}
+        account = NodeAccount(node, refusals)
+        names = tuple(placement.by_filter)
+        return replace(explanation, message=placement.message, reason=aim.value, nodes=(account,), filters=names)
+    return replace(explanation, message=f"node {node} has room for it", chosen=node, nodes=(NodeAccount(node),))
+
+
 def _count(cluster: Cluster, ledger: Ledger, inventory: Inventory, but: VirtualMachine) -> None:
     """Enter what all VMs but this one hold, and which of them migrate."""
     others = [vm for vm in cluster.machines if vm.metadata.uid != but.metadata.uid]
@@ -103,11 +125,11 @@ def _count(cluster: Cluster, ledger: Ledger, inventory: Inventory, but: VirtualM
             inventory.note_migration(vm.status.node_name, 1)
 
 
-def _about(vm: VirtualMachine) -> Iterator[str]:
+def _about(vm: VirtualMachine, *, waits_there: bool) -> Iterator[str]:
     """What makes the leader do something else with this VM than give it a node."""
     if vm.metadata.deletion_timestamp is not None:
         yield "The VM is being deleted: it is not given a node any more."
-    elif held_by(vm) is not None:
+    elif held_by(vm) is not None and not waits_there:
         yield f"The VM is bound to {vm.status.node_name} and stays there: explained as if its claim were given back."
     elif refused(vm):
         yield f"{vm.status.node_name} has just refused the VM, and is left out for a while."

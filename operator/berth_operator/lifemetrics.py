@@ -36,16 +36,23 @@ class LifeMetrics:
         )
         self._restarts = {reason: restarts.labels(reason) for reason in get_args(EndReason)}
         self.counts = False
+        self._unstarted: set[str] = set()
+        """UIDs of VMs whose binding was seen, and whose first start has not been since then."""
 
     def changed(self, old: VirtualMachine | None, new: VirtualMachine | None) -> None:
         """A VM changed; nothing is counted of one that is seen for the first time, or gone."""
+        if old is not None and (new is None or old.metadata.uid != new.metadata.uid):
+            self._unstarted.discard(old.metadata.uid)
         if not self.counts or old is None or new is None or old.metadata.uid != new.metadata.uid:
             return
         before, after = old.status, new.status
         if before.node_name is None and after.node_name is not None and before.admitted_claim is None:
             self._took(CREATED_TO_BOUND, new.metadata.creation_timestamp, _bound_at(after))
-        if before.started_at is None and after.started_at is not None and before.stopped_claim is None:
-            self._took(BOUND_TO_RUNNING, _bound_at(after), after.started_at)
+            self._unstarted.add(new.metadata.uid)
+        if new.metadata.uid in self._unstarted and (after.started_at is not None or after.stopped_claim is not None):
+            self._unstarted.remove(new.metadata.uid)
+            if after.started_at is not None:
+                self._took(BOUND_TO_RUNNING, _bound_at(after), after.started_at)
         more = (after.restart_count or 0) - (before.restart_count or 0)
         if more > 0:
             self._restarts[after.end_reason or before.end_reason or "Unknown"].inc(more)

@@ -160,10 +160,12 @@ class Operation:
         )
         self._labels = NodeLabels(api, self.cluster)
         metrics.follow(self._levels)
+        self._leads = False
         self._listen()
 
     async def lead(self, leadership: Leadership) -> None:
         """Read everything anew, then work until cancelled."""
+        self._leads = True
         self.queue.open()
         self.scheduler.open()
         self._loss.reset()
@@ -178,6 +180,7 @@ class Operation:
                 group.create_task(self._watch_nodes())
                 group.create_task(self.events.run())
         finally:
+            self._leads = False
             self._metrics.leads(None)
             self.queue.close()
             self.scheduler.close()
@@ -295,6 +298,8 @@ class Operation:
         self.scheduler.retry(key)
 
     def _attend(self, vm: VirtualMachine) -> None:
+        if not self._leads:  # whoever does sees to it, counts it, and tells of it
+            return
         if self._machines.attend(vm):
             self._add(self.cluster.machines, vm.key)
 

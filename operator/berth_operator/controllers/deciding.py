@@ -22,7 +22,7 @@ from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import Holding, held_by
 from berth_operator.scheduling.ledger import Ledger
-from berth_operator.scheduling.place import Rejection, place
+from berth_operator.scheduling.place import Placement, Rejection, place
 from berth_operator.scheduling.profiles import DEFAULT, Profile
 from berth_operator.scheduling.requests import Request, request_of
 from berth_operator.scheduling.staying import RESIZING, STARTING, stay
@@ -77,19 +77,20 @@ class Deciding:
         field = unsupported(vm)
         if field is not None:
             raise Unbindable("NotSupported", f"this version of Berth does not honour {field} yet: leave it out")
-        resolved = resolve(vm, self._cluster)
+        stays = is_bound(vm)
+        resolved = resolve(vm, self._cluster, stays=stays)
         request = request_of(
             vm,
             resolved.cpu,
             resolved.memory,
-            priority=self._priority(vm),
+            priority=self._priority(vm, stays=stays),
             images=resolved.images,
             excluded=self._refusals.of(vm.metadata.uid),
         )
-        adopted = None if is_bound(vm) else holder_of(vm, self._inventory.remains(vm.key))
+        adopted = None if stays else holder_of(vm, self._inventory.remains(vm.key))
         if adopted is not None:
             request = replace(request, requirements=replace(request.requirements, node_name=adopted.node))
-        return Wish(request, self._profile(vm), resolved, adopted.uid if adopted is not None else None)
+        return Wish(request, self._profile(vm, stays=stays), resolved, adopted.uid if adopted is not None else None)
 
     def decide(self, vm: VirtualMachine, wish: Wish, user_data: bytes | None, epoch: int) -> Decision | Rejection:
         """Choose a node and addresses, and count the claim at once; or say why no node will do.
@@ -115,6 +116,23 @@ class Deciding:
         Raises:
             Unbindable: an address, or the node's key, stands in the way.
         """
+        claim, resized = vm.status.claim, aim is Aim.RESIZE
+        if claim is None:
+            raise ValueError(f"{'/'.join(vm.key)} has no claim: it cannot stay anywhere")
+        wanted, placement = self.place_again(vm, wish, aim)
+        if isinstance(placement, Rejection):
+            return placement
+        seals = wanted.requirements.sealed
+        interfaces = self._interfaces.choose(vm, wish.resolved.networks, kept(vm, claim) if resized else {})
+        amounts = Amounts(wanted.cpu, placement.memory, dict(wanted.pools))
+        sealed = self._seal(placement.node, user_data) if seals else None
+        if resized and not seals and (wants_sealed(vm) or not is_as_asked(vm)):
+            sealed = claim.sealed_user_data
+        again = self._claim(vm, amounts, interfaces, sealed, epoch).model_copy(update={"adopts": claim.adopts})
+        return self._assume(vm, wish, aim, placement.node, again)
+
+    def place_again(self, vm: VirtualMachine, wish: Wish, aim: Aim) -> tuple[Request, Placement | Rejection]:
+        """What a VM that stays on its node would hold there, and whether there is room for it. Nothing is counted."""
         claim, held, request = vm.status.claim, held_by(vm), wish.request
         if claim is None or held is None:
             raise ValueError(f"{'/'.join(vm.key)} holds nothing: it cannot stay anywhere")
@@ -131,16 +149,7 @@ class Deciding:
             requirements=replace(request.requirements, sealed=seals),
         )
         with self._ledger.without(vm.metadata.uid):
-            placement = stay(self._inventory.snapshot(), wanted, held, RESIZING if resized else STARTING)
-        if isinstance(placement, Rejection):
-            return placement
-        interfaces = self._interfaces.choose(vm, wish.resolved.networks, kept(vm, claim) if resized else {})
-        amounts = Amounts(wanted.cpu, placement.memory, dict(wanted.pools))
-        sealed = self._seal(placement.node, user_data) if seals else None
-        if resized and not seals and (wants_sealed(vm) or not is_as_asked(vm)):
-            sealed = claim.sealed_user_data
-        again = self._claim(vm, amounts, interfaces, sealed, epoch).model_copy(update={"adopts": claim.adopts})
-        return self._assume(vm, wish, aim, placement.node, again)
+            return wanted, stay(self._inventory.snapshot(), wanted, held, RESIZING if resized else STARTING)
 
     def _claim(
         self,
@@ -178,9 +187,12 @@ class Deciding:
         self._ledger.assume(holding)
         return Decision(node, claim, holding, aim)
 
-    def _priority(self, vm: VirtualMachine) -> int:
+    def _priority(self, vm: VirtualMachine, *, stays: bool) -> int:
+        """Of its class. One that was placed by a class which is gone by now stands behind all that have one."""
         name = vm.spec.priority_class_name
         value = self._cluster.priority(name)
+        if value is None and stays:
+            return 0
         if value is None:
             raise Unbindable(
                 "PriorityClassNotFound",
@@ -189,9 +201,10 @@ class Deciding:
             )
         return value
 
-    def _profile(self, vm: VirtualMachine) -> Profile:
+    def _profile(self, vm: VirtualMachine, *, stays: bool) -> Profile:
+        """By which nodes are compared, which is over and done with for a VM that stays."""
         name = vm.spec.scheduler_profile or DEFAULT
-        profile = self._profiles.get(name)
+        profile = self._profiles.get(name, self._profiles[DEFAULT] if stays else None)
         if profile is None:
             raise Unbindable(
                 "SchedulerProfileNotFound",

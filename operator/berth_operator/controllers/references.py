@@ -59,8 +59,14 @@ class Resolved:
     """Digests of the images that its disks are born from."""
 
 
-def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
+def resolve(vm: VirtualMachine, cluster: Cluster, *, stays: bool = False) -> Resolved:
     """Find everything that the VM refers to.
+
+    Args:
+        vm: Whose references.
+        cluster: What there is.
+        stays: It is bound: its disks were born on its node, and images and pools that are gone are missed no more.
+            Where a disk was not made after all, its node's agent says so.
 
     Raises:
         Unbindable: something is missing, may not be used, or does not fit.
@@ -68,7 +74,7 @@ def resolve(vm: VirtualMachine, cluster: Cluster) -> Resolved:
     cpu, memory = size_of(vm, cluster)
     networks = {nic.network_name: _network(vm, nic.network_name, cluster) for nic in vm.spec.interfaces}
     images: set[str] = set()
-    for disk in vm.spec.disks:
+    for disk in () if stays else vm.spec.disks:
         image = _check_disk(vm, disk, cluster)
         if image is not None and image.spec.checksum:
             images.add(image.spec.checksum)

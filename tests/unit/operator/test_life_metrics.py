@@ -1,5 +1,6 @@
 """What is counted of VMs' lives, and of calls to the API server."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,6 +52,27 @@ def test_a_life_is_measured_by_its_own_timestamps(registry: CollectorRegistry, l
         lives.changed(old, new)
     assert took(registry, "created_to_bound") == (3.0, 1.0)
     assert took(registry, "bound_to_running") == (7.0, 1.0)
+
+
+def test_a_start_after_a_stop_is_no_boot_whatever_the_agent_has_forgotten_by_then(
+    registry: CollectorRegistry, lives: LifeMetrics
+) -> None:
+    """Halted, then Always: the agent takes away all counts, and the condition Scheduled is as old as the VM."""
+    stopped = {**BOUND, "admittedClaim": "c1", "stoppedClaim": "c1"}
+    waiting = {**BOUND, "admittedClaim": "c2"}
+    again = {**waiting, "startedAt": "2026-01-01T10:00:00Z"}
+    states = (vm(), vm(**BOUND), vm(**stopped), vm(**BOUND), vm(**waiting), vm(**again))
+    for old, new in pairwise(states):
+        lives.changed(old, new)
+    assert took(registry, "bound_to_running") == (0.0, 0.0)
+
+
+def test_a_vm_that_was_bound_before_this_leader_looked_may_have_run_long_ago(
+    registry: CollectorRegistry, lives: LifeMetrics
+) -> None:
+    lives.changed(None, vm(**BOUND))
+    lives.changed(vm(**BOUND), vm(**BOUND, startedAt="2026-01-01T10:00:00Z"))
+    assert took(registry, "bound_to_running") == (0.0, 0.0)
 
 
 def test_a_start_after_a_stop_is_no_boot(registry: CollectorRegistry, lives: LifeMetrics) -> None:

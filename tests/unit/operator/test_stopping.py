@@ -210,3 +210,44 @@ async def test_a_new_leader_counts_a_stopped_vm_as_stopped() -> None:
         world.add_vm("late", **MOST)
         await world.settle()
         assert world.vm("late").status.node_name == "node-1"
+
+
+async def test_a_start_misses_nothing_that_only_a_new_vm_needs() -> None:
+    """Its disks were born long ago, and it was placed: image, pool, PriorityClass and profile may be gone by now."""
+    world = Lives()
+    world.add_node("node-1")
+    world.add_node("node-2")
+    world.furnish()
+    world.api.add(kinds.PRIORITY_CLASS, {"metadata": {"name": "high"}, "value": 1000})
+    root = {"name": "root", "imageRef": {"kind": "ClusterVirtualMachineImage", "name": "tiny"}, "size": "1Gi"}
+    async with world.leading():
+        await stopped(world, **HALF, disks=[root], priorityClassName="high")
+        before = world.claim("web")
+        world.api.remove(kinds.PRIORITY_CLASS, "high")
+        world.api.remove(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, "tiny")
+        world.api.remove(kinds.STORAGE_POOL, "default")
+        await world.set_spec("web", schedulerProfile="gone")
+        await world.set_strategy("web", "Always")
+        await world.settle()
+        assert world.claim("web").id != before.id
+        assert world.why("web")[0] == "Bound"
+        world.add_vm("new", **HALF, disks=[root])
+        await world.settle()
+        assert world.why("new")[0] in {"ImageNotFound", "StoragePoolNotFound"}
+
+
+async def test_who_stands_by_counts_no_refusal_and_tells_of_none() -> None:
+    world = Lives()
+    world.add_node("node-1")
+    async with world.leading():
+        await stopped(world)
+    before = world.claim("web").id
+    await world.set_strategy("web", "Always")
+    await world.refuses_to_start("web", admitted="")
+    await world.settle()
+    name = "berth_scheduler_claims_refused_total"
+    assert before == world.claim("web").id
+    assert world.registry.get_sample_value(name) == 0.0
+    writes = len([call for call in world.api.writes if call.kind == "Event"])
+    await world.operation.events.flush(5)
+    assert len([call for call in world.api.writes if call.kind == "Event"]) == writes
