@@ -15,6 +15,8 @@ from berth_dev.processes import poll_until
 _MOUNTS = Path("/proc/self/mountinfo")
 _TYPES = ("cgroup", "cgroup2")
 _EMPTY_TIMEOUT = 10.0
+_WEIGHTS = {"cpu.shares": "16384", "cpu.weight": "1600"}
+"""Of the run's group, in either version: otherwise all Pods together get no more of a CPU than one process outside."""
 
 
 def name_of(run_id: str) -> str:
@@ -64,6 +66,9 @@ def make(run_id: str, node: str) -> None:
     """Make a node's group in every hierarchy: a kubelet wants its root to be there."""
     for root in hierarchies(_MOUNTS.read_text(encoding="utf-8")):
         (root / path_of(run_id, node).removeprefix("/")).mkdir(parents=True, exist_ok=True)
+        for name, weight in _WEIGHTS.items():
+            if (file := root / name_of(run_id) / name).exists():
+                file.write_text(weight, encoding="ascii")
 
 
 def remove(run_id: str) -> int:

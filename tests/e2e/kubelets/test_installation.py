@@ -19,7 +19,7 @@ from berth_dev.demo import for_cluster
 from berth_dev.processes import poll_until
 from berth_dev.progress import timed_lines
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 NAMESPACE = "berth-system"
 NETNS = "/run/netns"
 ANCHORS = "berth.dev/anchor=true"
@@ -139,16 +139,20 @@ def test_the_anchor_pod_keeps_the_room_of_a_nodes_vms_from_pods(berth: Installat
 def test_a_vm_does_not_get_the_room_that_a_pod_has(berth: Installation) -> None:
     node = "node-1"
     berth.cluster.kubectl.apply([rooms.greedy("greedy", node, rooms.free_memory(berth.cluster, node) - 512 * MIB)])
+    own = {"cpu": {"cores": 1}, "memory": {"size": "1Gi"}, "nodeName": node}
     try:
-        berth.cluster.kubectl("wait", "--for=condition=Ready", "pod/greedy", "--timeout=60s", timeout=70)
-        own = {"cpu": {"cores": 1}, "memory": {"size": "1Gi"}, "nodeName": node}
-        berth.cluster.kubectl.apply([_as_vm(berth, "large", **own)])
-        reason = "jsonpath={.status.phase}=Unschedulable"
-        berth.cluster.kubectl("wait", f"--for={reason}", f"{VM}/large", "--timeout=60s", timeout=70)
+        try:
+            berth.cluster.kubectl("wait", "--for=condition=Ready", "pod/greedy", "--timeout=60s", timeout=70)
+            berth.cluster.kubectl.apply([_as_vm(berth, "large", **own)])
+            _wait_until(lambda: _phase(berth.vm("large")) == "Unschedulable", "there is no room for it")
+        finally:
+            berth.cluster.kubectl("delete", "pod", "greedy", "--timeout=30s", timeout=40)
+        _wait_until(lambda: _phase(berth.vm("large")) == "Running", "there is room again", seconds=120)
+    except AssertionError:
+        berth.say(json.dumps([berth.vm("large")["status"], berth.anchor(node)], indent=1))
+        raise
     finally:
-        berth.cluster.kubectl("delete", "pod", "greedy", "--timeout=30s", timeout=40)
-    berth.cluster.kubectl("wait", "--for=condition=Ready", f"{VM}/large", "--timeout=120s", timeout=130)
-    berth.cluster.kubectl("delete", VM, "large", "--timeout=60s", timeout=70)
+        berth.cluster.kubectl("delete", VM, "large", "--ignore-not-found", "--timeout=60s", timeout=70)
 
 
 def test_guests_outlive_their_agents_pod_and_keep_their_network(berth: Installation) -> None:
@@ -222,6 +226,11 @@ def _as_vm(berth: Installation, name: str, **spec: Any) -> dict[str, Any]:
         "metadata": {"name": name, "namespace": "default"},
         "spec": {"disks": berth.vm(GUESTS[0])["spec"]["disks"], **spec},
     }
+
+
+def _phase(vm: dict[str, Any]) -> str:
+    phase: str = vm.get("status", {}).get("phase", "Pending")
+    return phase
 
 
 def _is_ending(pod: dict[str, Any]) -> bool:
