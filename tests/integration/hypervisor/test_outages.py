@@ -154,7 +154,7 @@ async def test_a_cancelled_call_goes_on_and_harms_nobody(hypervisor: LibvirtHype
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await heard.domain(DomainEventKind.STARTED, request.uid)
+    await heard.domain(DomainEventKind.RESUMED, request.uid)
     state = await hypervisor.domain(request.uid)
     assert state is not None
     assert state.power is DomainPower.RUNNING
