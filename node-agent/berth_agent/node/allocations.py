@@ -35,9 +35,9 @@ def is_anchor(pod: Pod, namespace: str) -> bool:
 def allocation_of(anchor: Pod | None) -> Allocation:
     """What is allocated to an anchor, at most what it requests by now; nothing where nobody has said so.
 
-    It may have been asked to be smaller since its status was written: what it no longer requests it no longer has. A
-    kubelet that knows no resizes does not say what it allocates: what such a Pod has requested from its beginning it
-    has, once it runs.
+    It may have been asked to be smaller, and larger again, since its status was written: then that says nothing about
+    what is allocated now. A kubelet that knows no resizes does not say what it allocates: what such a Pod has requested
+    from its beginning it has, once it runs.
     """
     if anchor is None or anchor.metadata.deletion_timestamp is not None or anchor.status.phase in _ENDED:
         return Allocation()
@@ -49,7 +49,9 @@ def allocation_of(anchor: Pod | None) -> Allocation:
     if not given and anchor.status.phase == "Running" and anchor.metadata.generation <= 1:
         return Allocation(requested)
     denials = (f"{one.reason}: {one.message}" for one in anchor.status.conditions if one.type == _PENDING)
-    return Allocation(requested & _size(given), next(denials, ""))
+    observed = anchor.status.observed_generation
+    current = observed is None or observed >= anchor.metadata.generation
+    return Allocation(requested & _size(given) if current else _NONE, next(denials, ""))
 
 
 def _size(resources: Mapping[str, str]) -> Size:

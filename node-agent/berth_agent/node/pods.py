@@ -74,6 +74,8 @@ class PodStatus(Model):
     resources: PodResources | None = None
     allocated_resources: dict[str, MeasuredQuantity] = Field(default_factory=dict)
     conditions: tuple[PodCondition, ...] = ()
+    observed_generation: int | None = None
+    """The generation of the Pod that the status is about, where its kubelet says so."""
 
 
 class Pod(Resource):

@@ -4,8 +4,9 @@ Three rules keep VMs and Pods from being promised the same room, beside those of
 after another:
 
 - A resize never makes the anchor smaller than the claims that count at that moment.
-- After it was made smaller nothing is added before the kubelet shows that it has taken that in. Whoever reads the Pod
-  could otherwise take what it had been allocated before for what it is allocated now.
+- What the kubelet shows must be told from what it showed before. Most say which generation of the Pod their status is
+  about, and agents go by it. With one that does not, an anchor is made smaller only once its last size was allocated,
+  and nothing is added before the kubelet shows that it has taken the smaller one in; one that stays denied is made anew.
 - A new anchor begins with what admitted VMs hold, and is then resized: the kubelet makes room for a new Pod of this
   priority by ending others, which VMs that run are worth and VMs that only wait are not. A resize ends nobody.
 """
@@ -43,6 +44,8 @@ class Anchor:
     pending: str = ""
     """Why the kubelet does not allocate what is requested: Deferred, Infeasible; empty: it has not said so."""
     deleting: bool = False
+    tracked: bool = False
+    """Whether the kubelet says which generation its status is about (KEP-5067)."""
 
     @classmethod
     def from_api(cls, body: Mapping[str, Any]) -> "Anchor":
@@ -63,6 +66,7 @@ class Anchor:
             reason=status.get("reason", ""),
             pending=next((c.get("reason", "") for c in conditions if c["type"] == RESIZE_PENDING), ""),
             deleting="deletionTimestamp" in metadata,
+            tracked=bool(status.get("observedGeneration")),
         )
 
     @property
@@ -77,8 +81,11 @@ class Anchor:
 
     @property
     def shrinking(self) -> bool:
-        """Whether the kubelet shows more than is requested: it has not taken in yet that it is to be less."""
-        return self.allocated is not None and not self.requests.covers(self.allocated)
+        """Whether the kubelet shows more than is requested: it has not taken in yet that it is to be less.
+
+        Of one that tells generations that is nobody's concern.
+        """
+        return not self.tracked and self.allocated is not None and not self.requests.covers(self.allocated)
 
 
 def _named(containers: Any) -> Mapping[str, Any]:
@@ -187,7 +194,15 @@ def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: 
         return Rest()
     if pace.changed < rest:
         return _rest(rest - pace.changed)
-    return Resize(claimed) if resizable else Delete("it is to be smaller")
+    return _shrink(anchor, claimed, pace, times) if resizable else Delete("it is to be smaller")
+
+
+def _shrink(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
+    if anchor.tracked or anchor.settled:
+        return Resize(claimed)
+    if pace.changed < times.recreate:
+        return _rest(times.recreate - pace.changed)
+    return Delete("it is denied, and is to be smaller") if anchor.pending else Rest()
 
 
 def _grow(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:

@@ -107,12 +107,17 @@ class Kubelet:
         }
         denied = {"type": "PodResizePending", "status": "True", "reason": "Deferred", "message": "not enough CPU"}
         fits = self.allocated[uid] == wanted
-        status = {"phase": "Running", "containerStatuses": [given], "conditions": [] if fits else [denied]}
-        known = pod.get("status", {})
+        generation, known = pod["metadata"]["generation"], pod.get("status", {})
+        status = {
+            "phase": "Running",
+            "observedGeneration": generation,
+            "containerStatuses": [given],
+            "conditions": [] if fits else [denied],
+        }
         shown = {each["name"]: each.get("allocatedResources") for each in known.get("containerStatuses", [])}
         pending = any(each["type"] == "PodResizePending" for each in known.get("conditions", []))
         same = shown.get(container["name"]) == given["allocatedResources"] and pending != fits and phase == "Running"
-        return None if same else status
+        return None if same and known.get("observedGeneration") == generation else status
 
 
 class Node:

@@ -80,6 +80,7 @@ class Kubelet:
 
     def __init__(self, api: LateApi, random: Random, changed: Callable[[], None]) -> None:
         self.api, self.random, self.changed = api, random, changed
+        self.tracks = random.random() < 0.5
         self.allocated = Size()
         self.pods: dict[int, Size] = {}
         self.turned_down = 0
@@ -92,7 +93,9 @@ class Kubelet:
             if pod is None:
                 continue
             status = self._take_in(_size(pod["spec"]["containers"][0]["resources"]["requests"]))
-            await asyncio.sleep(self.random.random() ** 2 * 0.3)
+            if self.tracks:
+                status["observedGeneration"] = pod["metadata"]["generation"]
+            await asyncio.sleep(self.random.random() ** 2 * self.random.choice((0.1, 3.0)))
             await self.api.write_status(status)
 
     def _take_in(self, requests: Size) -> dict[str, Any]:
@@ -153,7 +156,7 @@ class Race:
             clock=self.loop.time,
             random=self.random,
             counts=self,
-            times=Times(answer=0.5, shrink=0.3, recreate=1.0),
+            times=Times(answer=0.5, shrink=0.3, recreate=1e6),
         )
         self.ledger.tell(self._claims_changed)
         self.cluster.anchors.listen(lambda _change: self.queue.add(NAME))

@@ -47,6 +47,8 @@ def two(cpu: str = "2") -> dict[str, str]:
         (pod(two(), two(), phase="Failed"), Allocation()),
         (pod(two(), two(), metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), Allocation()),
         (pod(two(), {"cpu": "1e30"}), Allocation()),
+        (pod(two(), two(), observedGeneration=2), Allocation(Size(2000, 2 * GIB))),
+        (pod(two(), two(), observedGeneration=1, conditions=DENIED), Allocation(denied="Deferred: no room")),
     ],
     ids=[
         "as requested",
@@ -58,6 +60,8 @@ def two(cpu: str = "2") -> dict[str, str]:
         "turned down",
         "being deleted",
         "nonsense",
+        "about the present generation",
+        "about a former generation, which may have been smaller in between",
     ],
 )
 def test_only_what_the_kubelet_says_counts(body: dict[str, Any], allocation: Allocation) -> None:

@@ -12,4 +12,4 @@ async def test_no_interleaving_overbooks_the_node(seed: int) -> None:
     assert race.overbooked == []
     assert race.admitted > 5, "VMs do get room"
     assert race.refused + race.kubelet.turned_down > 5, "and there is a race for it"
-    assert race.at_rest
+    assert race.at_rest or not race.kubelet.tracks, "what it may not be told to forget it keeps for a while"

@@ -47,6 +47,7 @@ class World:
         self.api, self.loop = GatedApi(), asyncio.get_running_loop()
         self.written: list[str] = []
         self.times: list[float] = []
+        self.tracks = True
         self.cluster = Cluster(SYSTEM, anchored=True)
         self.ledger = Ledger(Snapshot())
         self.queue: WorkQueue[str] = WorkQueue(Backoff(0.1, 1.0), Random(1))
@@ -111,6 +112,7 @@ class World:
         pod = self.pod["status"] if deny else {}
         body = {"phase": "Running", "containerStatuses": pod.get("containerStatuses", [given]), "conditions": []}
         body |= {"conditions": denied} if deny else {}
+        body |= {"observedGeneration": self.pod["metadata"]["generation"]} if self.tracks else {}
         await self.api.apply(POD, ANCHOR, SYSTEM, {"status": body | status}, field_manager=AGENT, subresource="status")
         await self.see()
 
