@@ -6,7 +6,7 @@ after another:
 - A resize never makes the anchor smaller than the claims that count at that moment.
 - What the kubelet shows must be told from what it showed before. Most say which generation of the Pod their status is
   about, and agents go by it. With one that does not, an anchor is made smaller only once its last size was allocated,
-  and nothing is added before the kubelet shows that it has taken the smaller one in; one that stays denied is made anew.
+  and nothing is added before the kubelet shows that it has taken the smaller one in; one that stays denied is remade.
 - A new anchor begins with what admitted VMs hold, and is then resized: the kubelet makes room for a new Pod of this
   priority by ending others, which VMs that run are worth and VMs that only wait are not. A resize ends nobody.
 """
