@@ -45,7 +45,7 @@ async def test_a_vm_that_comes_later_is_waited_for_as_well() -> None:
         await asyncio.sleep(0.5)
         return await prepared_after(turns, 1)
 
-    assert await asyncio.gather(prepared_after(turns, 0.6), later()) == [1.5, 1.5]
+    assert list(await asyncio.gather(prepared_after(turns, 0.6), later())) == [1.5, 1.5]
 
 
 async def test_a_preparation_that_takes_its_time_is_not_waited_for() -> None:
