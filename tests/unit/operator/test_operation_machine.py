@@ -227,6 +227,8 @@ class OperationMachine(RuleBasedStateMachine):
             self.shore.api.remove(VIRTUAL_MACHINE, name, "default")
         elif then == "deleted":
             self.run(self.shore.delete(name))
+        elif self.shore.api.peek(VIRTUAL_MACHINE, name, "default") is None:
+            return  # it was there before, and being deleted
         elif self.shore.vm(name).spec.run_strategy != then:
             self.run(self.shore.edit(name, "/spec/runStrategy", then))
         self.time_passes(0.05, delivered=True)
