@@ -214,6 +214,9 @@ def _wait_for_kubelets(cluster: Cluster, say: Say) -> None:
     for node in cluster.nodes:
         node.kubelet.wait_ready(_SLOW_START)
         node.proxy.wait_ready(_SLOW_START)
+    # Without it, no Pod is let in.
+    account = ("wait", "--for=create", "serviceaccount/default", f"--timeout={_SLOW_START:g}s")
+    cluster.kubectl(*account, timeout=_SLOW_START + 10)
 
 
 def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:
