@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -61,6 +62,19 @@ async def test_a_look_that_hangs_is_left_behind_and_others_there_fail_at_once(se
                 break
             except StorageHangs:
                 await asyncio.to_thread(server.done.wait)
+
+
+@pytest.mark.parametrize("changing", [False, True])
+async def test_what_ended_while_the_loop_stood_still_is_not_overdue(server: Server, changing: bool) -> None:
+    within = 0.5
+    lane = Lane("here", patience=within / 6 if changing else within)
+    waiting = asyncio.create_task((lane.change if changing else lane.look)(server.ask))
+    await asyncio.to_thread(server.asked.wait, 20)
+    server.is_there.set()
+    assert server.done.wait(20)
+    time.sleep(within)  # noqa: ASYNC251 - the loop is to stand still
+    assert await lane.change(divmod, 7, 2) == (3, 1)
+    assert await waiting == "answer"
 
 
 async def test_a_change_is_waited_for_however_often_its_caller_is_cancelled(server: Server) -> None:
