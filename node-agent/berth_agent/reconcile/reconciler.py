@@ -176,7 +176,7 @@ class Reconciler:
 
     async def _reconcile(self, vm: VirtualMachine) -> float | None:
         claim = vm.status.claim
-        if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
+        if claim is None or vm.has_foreign_claim or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
         observed = self._look_out(vm, await observe(self._tools, vm))
         held = 0.0 if self._is_overdue(vm.metadata.uid) else self._holds.remaining(vm, state=_state(observed))
