@@ -3,7 +3,8 @@
 # Leases, in one archive. Reads only, by kubectl alone, with the rights of whoever runs it; what may not be read is left
 # out and named in errors.txt.
 #
-# Never in it: Secrets, and what users put into cloud-init (inline, sealed, or in kubectl's last-applied annotation).
+# Never in it: Secrets, and what users put into cloud-init (inline, sealed, or in the annotations in which kubectl and
+# other tools keep what they applied).
 # Passwords in URLs, and what follows their question mark, are cut out. Names, labels and addresses are in it: look
 # before you send it.
 set -u
@@ -49,14 +50,16 @@ mkdir "$folder" || exit 1
 errors=$folder/errors.txt
 : >"$errors"
 
-# JSON has each value on a line of its own, and line breaks in values as \n: so a line is enough to find and to cut.
+# JSON has each value on a line of its own, and line breaks in values as \n: so a line is enough to find and to cut. A
+# value may itself be a manifest, with its quotes escaped, in the annotation of whatever tool applied it. kubectl writes
+# & as \u0026, and once more escaped where it is in such a manifest.
 redact() {
-    sed \
-        -e 's/"\(userData\)": ".*"/"\1": "(redacted)"/' \
-        -e 's/"\(sealedUserData\)": ".*"/"\1": "(redacted)"/' \
-        -e 's/"\(kubectl\.kubernetes\.io\/last-applied-configuration\)": ".*"/"\1": "(redacted)"/' \
-        -e 's/\([a-z][a-z0-9+.-]*:\/\/\)[^]["\\ /@]*@/\1(redacted)@/g' \
-        -e 's/\(:\/\/[^"\\ ?]*?\)[^"\\ ]*/\1(redacted)/g'
+    sed -E \
+        -e 's/"(userData|sealedUserData)": *".*"/"\1": "(redacted)"/' \
+        -e 's/^( *"[^"\\]*(last-applied|\/original)[^"\\]*": *)".*"/\1"(redacted)"/' \
+        -e 's/^( *"[^"\\]*": *)".*[uU]serData["\\]*:.*"/\1"(redacted)"/' \
+        -e 's/([A-Za-z][A-Za-z0-9+.-]*:\/\/)(\\+u[0-9A-Fa-f]{4}|[^"\\ /])*@/\1(redacted)@/g' \
+        -e 's/(:\/\/(\\+u[0-9A-Fa-f]{4}|[^"\\ ?])*\?)(\\+u[0-9A-Fa-f]{4}|[^"\\ ])*/\1(redacted)/g'
 }
 
 # gather FILE COMMAND...: what the command says goes, redacted, to the file; that it failed goes to errors.txt.
@@ -102,8 +105,10 @@ gather berth/pods.txt ask get pods -n "$namespace" -o wide
 gather berth/pods-described.txt ask describe pods -n "$namespace"
 
 # A failing command names itself; a Pod without a previous container is no error.
-ask get pods -n "$namespace" -o \
-    'go-template={{range .items}}{{$pod := .metadata.name}}{{range .spec.containers}}{{$pod}} {{.name}}{{"\n"}}{{end}}{{end}}' \
+each='{{$pod}} {{.name}}{{"\n"}}{{end}}'
+template='{{range .items}}{{$pod := .metadata.name}}'
+template="$template{{range .spec.initContainers}}$each{{range .spec.containers}}$each{{end}}"
+ask get pods -n "$namespace" -o "go-template=$template" \
     >"$work/containers" 2>>"$errors"
 while read -r pod container; do
     gather "logs/$pod/$container.log" ask logs -n "$namespace" "$pod" -c "$container" --tail="$lines" </dev/null

@@ -54,12 +54,13 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
     note = [{"op": "add", "path": "/metadata/annotations", "value": {APPLIED: '{"spec":{"userData":"hidden-3"}}'}}]
     await world.api.patch_json(kinds.VIRTUAL_MACHINE, body["metadata"]["name"], "default", note)
     image = {
-        "source": {"http": {"url": "http://images.example/a.qcow2?token=hidden-4"}},
+        "source": {"http": {"url": "http://images.example/a.qcow2?expires=9&token=hidden-4"}},
         "checksum": "sha256:" + "b" * 64,
     }
     await world.api.create(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, {"metadata": {"name": "other"}, "spec": image})
     container = {"name": "operator", "image": "berth-operator"}
-    pod = {"metadata": {"name": "berth-operator-0"}, "spec": {"nodeName": "node-1", "containers": [container]}}
+    pod = {"metadata": {"name": "berth-operator-0"}, "spec": {"nodeName": "node-1"}}
+    pod["spec"] |= {"initContainers": [container | {"name": "layout"}], "containers": [container]}
     await world.api.create(POD, pod, SYSTEM_NAMESPACE)
     try:
         async with world.operator():
@@ -79,6 +80,7 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
     assert "Scheduled" in found["events/virtualmachines.txt"]
     assert "berth-operator-0" in found["berth/pods.txt"]
     assert "logs -n berth-system berth-operator-0 -c operator" in found["errors.txt"]  # it has no kubelet
+    assert "logs -n berth-system berth-operator-0 -c layout" in found["errors.txt"]
     assert [number for number in range(1, 5) if f"hidden-{number}" in whole] == []
     assert sealed["status"]["claim"]["sealedUserData"] not in whole
     assert (tmp_path / "out.tar.gz").stat().st_mode & 0o077 == 0
