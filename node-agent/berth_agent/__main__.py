@@ -198,7 +198,7 @@ async def _tools(
     state = settings.state_dir
     outage = OutageReporter(api, settings.node_name)
     server = (await api.connection()).server
-    denied = (*settings.image_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
+    denied = (*settings.all_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
     pools = NodePools(hypervisor)
     images = ImageCache(
         state / "images",

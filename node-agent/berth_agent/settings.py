@@ -58,7 +58,10 @@ class AgentSettings(BaseSettings):
     """Directory that `source.file` of images is relative to. Left out: such images are refused."""
     image_denied_cidrs: Networks = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
     """Networks that image URLs may not lead to, beside loopback and link-local. By default all private ones: Services,
-    Pods and nodes are there, and no agent can know which of them are the cluster's."""
+    Pods and nodes are there, and no agent can know which of them are the cluster's. To name more, leave this alone and
+    use `image_additional_denied_cidrs`."""
+    image_additional_denied_cidrs: Networks = ()
+    """More networks that image URLs may not lead to, beside those of `image_denied_cidrs`."""
     image_allowed_cidrs: Networks = ()
     """Exceptions from what is denied: where the administrator's own image servers are."""
     image_stall: Annotated[float, Field(gt=0)] = 30.0
@@ -92,6 +95,11 @@ class AgentSettings(BaseSettings):
     """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "json"
+
+    @property
+    def all_denied_cidrs(self) -> tuple[str, ...]:
+        """Networks that image URLs may not lead to, unless they are allowed."""
+        return (*self.image_denied_cidrs, *self.image_additional_denied_cidrs)
 
     @property
     def console_dir(self) -> Path:

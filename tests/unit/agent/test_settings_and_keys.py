@@ -32,6 +32,13 @@ def test_networks_come_with_commas_and_keep_their_colons(monkeypatch: pytest.Mon
     assert AgentSettings().image_allowed_cidrs == ()
 
 
+def test_one_more_network_takes_none_of_the_private_ones_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    private = AgentSettings().image_denied_cidrs
+    monkeypatch.setenv("BERTH_AGENT_IMAGE_ADDITIONAL_DENIED_CIDRS", "203.0.113.0/24")
+    assert AgentSettings().all_denied_cidrs == (*private, "203.0.113.0/24")
+    assert len(private) == 5
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

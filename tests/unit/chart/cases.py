@@ -17,7 +17,11 @@ _EVERYTHING = {
         "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "control", "effect": "NoSchedule"}],
         "podAnnotations": {"example.com/a": "b"},
         "podLabels": {"example.com/c": "d"},
-        "networkPolicy": {"enabled": True, "metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}]},
+        "networkPolicy": {
+            "enabled": True,
+            "metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+            "apiServerPorts": [443, 16443],
+        },
     },
     "agent": {
         "storageDirs": ["/srv/pool", "/mnt/nfs"],

@@ -208,3 +208,9 @@ def test_agents_stay_on_their_nodes_whatever_befalls_these() -> None:
         "type": "RollingUpdate",
         "rollingUpdate": {"maxUnavailable": "10%", "maxSurge": 0},
     }
+
+
+def test_the_operator_is_let_out_to_the_ports_of_the_api_server_and_to_dns() -> None:
+    policy = rendered("everything").one("NetworkPolicy", "berth-operator")
+    ports = [(each["port"], each["protocol"]) for rule in policy["spec"]["egress"] for each in rule["ports"]]
+    assert ports == [(443, "TCP"), (16443, "TCP"), (53, "UDP"), (53, "TCP")]
