@@ -1,7 +1,8 @@
-# Berth's two images: `docker build --target operator .` and `docker build --target agent .`
+# Berth's images: `docker build --target operator .`, `--target agent`, and `--target pause`, which anchor Pods run.
 #
-# Both start from nothing: they hold Python, the libraries and programs that Berth uses, and Berth. There is no shell, no
-# package tool and nothing that was needed only to build. docs/images.md tells what is in them and how to verify them.
+# All start from nothing: the first two hold Python, the libraries and programs that Berth uses, and Berth, the third one
+# program. There is no shell, no package tool and nothing that was needed only to build. docs/images.md tells what is in
+# them and how to verify them.
 #
 # The bases are used to build, and what an image holds of Debian is from BASE. To build from exactly what somebody else
 # had, give them by digest: --build-arg BASE=debian@sha256:… (`docker buildx imagetools inspect debian:bookworm-slim`
@@ -42,7 +43,7 @@ ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
       ca-certificates python3 libffi8 libssl3 \
-      libvirt0 qemu-utils qemu-system-x86 seabios dnsmasq-base nftables util-linux \
+      libvirt0 qemu-utils qemu-system-x86 seabios dnsmasq-base nftables iptables util-linux \
       gcc libc6-dev libvirt-dev pkg-config python3-dev python3-pip \
  && rm -rf /var/lib/apt/lists/*
 COPY dev/container-images/build.lock /src/
@@ -67,7 +68,8 @@ RUN CFLAGS="-O2 -g0" LDFLAGS=-s python3 -m pip install --quiet --no-compile --ro
 RUN sh /src/system.sh /packages /system \
       /usr/bin/qemu-img /usr/bin/qemu-system-x86_64 /usr/share/qemu/kvmvapic.bin \
       /usr/lib/x86_64-linux-gnu/qemu/accel-tcg-x86_64.so \
-      /usr/sbin/dnsmasq /usr/sbin/nft /usr/bin/nsenter /usr/bin/prlimit
+      /usr/sbin/dnsmasq /usr/sbin/nft /usr/bin/nsenter /usr/bin/prlimit \
+      /usr/sbin/iptables /usr/sbin/ip6tables /usr/lib/x86_64-linux-gnu/xtables
 
 # Berth itself.
 FROM build AS project
@@ -90,6 +92,25 @@ COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
 COPY --from=plugins /out /plugins
 COPY --from=project /wheels /wheels
 RUN sh /src/project.sh agent "$VERSION" /project berth_operator berth-operator /system /plugins /packages
+
+# What anchor Pods run, and Pods' sandboxes in clusters for development: it waits.
+FROM build AS pause-program
+COPY dev/pause /src/
+RUN mkdir -p /program/usr/share/doc/libc6 \
+ && sh /src/build.sh /program/pause \
+ && cp /usr/share/doc/libc6/copyright /program/usr/share/doc/libc6/
+
+FROM scratch AS pause
+COPY --from=pause-program /program /
+USER 65535:65535
+ENTRYPOINT ["/pause"]
+ARG VERSION=0.1.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="berth-pause" \
+      org.opencontainers.image.description="Waits, in the Pods that stand for the virtual machines of a node" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
 
 FROM scratch AS agent
 COPY --from=agent-parts /system /

@@ -15,6 +15,7 @@ from berth_dev.caches import cached, key_of
 from berth_dev.progress import Say
 
 PAUSE_REFERENCE = "berth-pause:1"
+PAUSE_USER = "65535:65535"
 SOURCES = (
     "Dockerfile",
     ".dockerignore",
@@ -25,6 +26,7 @@ SOURCES = (
     "operator/berth_operator",
     "node-agent/berth_agent",
     "dev/container-images",
+    "dev/pause",
 )
 """What the images are built from, below the project's root: what .dockerignore lets in."""
 _COMPILE_TIMEOUT = 120.0
@@ -35,6 +37,8 @@ _PUSH_TIMEOUT = 300.0
 def pause_image(cache: Path, project: Path, say: Say) -> Path:
     """Return the archive of the image that sandboxes and anchors run: a static program that waits.
 
+    It is what the Dockerfile's target `pause` makes, but without an engine, a base, and minutes.
+
     Args:
         cache: The cache's root.
         project: The project's root.
@@ -43,17 +47,16 @@ def pause_image(cache: Path, project: Path, say: Say) -> Path:
     Raises:
         CommandError: The C compiler is missing, or it failed.
     """
-    source = project / "dev" / "pause" / "pause.c"
+    sources = project / "dev" / "pause"
 
     def build(folder: Path) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             program = Path(scratch) / "pause"
-            flags = ["-Os", "-static", "-s", "-Wall", "-Werror"]
-            commands.run(["cc", *flags, "-o", str(program), str(source)], timeout=_COMPILE_TIMEOUT)
-            content = ImageContent(("/pause",), {"/pause": program.read_bytes()}, user="65535:65535")
+            commands.run(["sh", str(sources / "build.sh"), str(program)], timeout=_COMPILE_TIMEOUT)
+            content = ImageContent(("/pause",), {"/pause": program.read_bytes()}, user=PAUSE_USER)
         write_archive(folder / "pause.tar", PAUSE_REFERENCE, content)
 
-    key = key_of(PAUSE_REFERENCE, files=[source])
+    key = key_of(PAUSE_REFERENCE, files=[sources / "build.sh", sources / "pause.c"])
     return cached(cache / "pause", key, "building the pause image", build, say) / "pause.tar"
 
 

@@ -88,7 +88,7 @@ def test_the_agent_has_the_programs_that_it_runs(agent: Image) -> None:
     assert said.stdout.startswith("qemu-img version"), said.stderr
     said = agent.run("/usr/sbin/dnsmasq", "--version")
     assert said.stdout.startswith("Dnsmasq version"), said.stderr
-    for program in ("nsenter", "prlimit", "nft"):
+    for program in ("nsenter", "prlimit", "nft", "iptables", "ip6tables"):
         said = agent.run("/usr/bin/python3", "-c", f"import subprocess; subprocess.run(['{program}', '--version'])")
         assert (said.returncode, said.stderr) == (0, "")
 

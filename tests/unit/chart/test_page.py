@@ -6,7 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import yaml
 from tests.unit.chart.renders import PROJECT
+
+from berth_dev import commands
 
 PAGE = (PROJECT / "docs" / "install.md").read_text()
 _STAND_IN = """#!/bin/sh
@@ -34,3 +37,23 @@ def test_commands_that_remove_everything_are_refused_by_no_kubectl(tmp_path: Pat
             ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert re.search(r"127\.0\.0\.1:1 was refused|dial tcp 127\.0\.0\.1:1", done.stderr), (command, done.stderr)
+
+
+def test_the_kustomization_takes_every_image_from_the_registry_that_it_names(tmp_path: Path) -> None:
+    """An image that is a setting's value is none to kustomize, and would be pulled from wherever the default leads."""
+    (sample,) = re.findall(r"```yaml\n(apiVersion: kustomize.*?)```", PAGE, re.DOTALL)
+    commands.run(["cp", "-a", str(PROJECT / "charts" / "kustomize"), str(tmp_path / "kustomize")])
+    local = re.sub(r"github\.com/\S+?/charts/(kustomize/[a-z-]+)(\?ref=[v0-9.]+)?", r"\1", sample)
+    assert "github.com" not in local
+    (tmp_path / "kustomization.yaml").write_text(local)
+    built = list(yaml.safe_load_all(commands.run(["kubectl", "kustomize", str(tmp_path)]).stdout))
+    (operator,) = [each for each in built if each["kind"] == "Deployment"]
+    (agent,) = [each for each in built if each["kind"] == "DaemonSet"]
+    pods = [each["spec"]["template"]["spec"]["containers"] for each in (operator, agent)]
+    settings = {each["name"]: each.get("value") for each in pods[0][0]["env"]}
+    named = [container["image"] for containers in pods for container in containers]
+    registry = "registry.example.com/virtualization/"
+    assert {each.rpartition(":")[0] for each in (*named, settings["BERTH_OPERATOR_ANCHOR_IMAGE"])} == {
+        f"{registry}berth-{name}" for name in ("operator", "agent", "pause")
+    }
+    assert len(settings) > 5, "the others are still there"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from berth_dev.buildah import EPOCH
-from berth_dev.containers import SOURCES
+from berth_dev.containers import PAUSE_REFERENCE, PAUSE_USER, SOURCES
 from berth_dev.startup import project_root
 from berth_dev.tools import CNI_PLUGINS, CNI_PLUGINS_VERSION
 
@@ -131,6 +132,29 @@ def test_an_image_says_what_it_is(image: str) -> None:
 def test_the_operator_is_nobody() -> None:
     [user] = _stages()["operator"].all("USER")
     assert user == "65532:65532"
+
+
+def test_anchors_run_an_image_of_one_program() -> None:
+    """The same program, user and name as development clusters have, and the name that the chart asks for."""
+    stages = _stages()
+    assert stages["pause"].base == "scratch"
+    assert stages["pause"].all("COPY") == ["--from=pause-program /program /"]
+    assert stages["pause"].all("USER") == [PAUSE_USER]
+    assert [json.loads(each) for each in stages["pause"].all("ENTRYPOINT")] == [["/pause"]]
+    [run] = stages["pause-program"].all("RUN")
+    assert "sh /src/build.sh /program/pause" in run
+    values = yaml.safe_load((project_root() / "charts/berth/values.yaml").read_text(encoding="utf-8"))
+    image = values["anchor"]["image"]
+    assert f"{image['repository']}:{image['tag']}" == PAUSE_REFERENCE
+    page = (project_root() / "docs/images.md").read_text(encoding="utf-8")
+    assert f"docker build --target pause --build-arg REVISION=$(git rev-parse HEAD) -t {PAUSE_REFERENCE} ." in page
+
+
+def test_what_the_plugins_call_is_in_the_agent() -> None:
+    """The plugin firewall knows iptables and firewalld only; iptables' matches are libraries that nothing names."""
+    said = " ".join(_stages()["agent-parts"].all("RUN")).split()
+    plugins = {"/usr/sbin/nft", "/usr/sbin/iptables", "/usr/sbin/ip6tables", "/usr/lib/x86_64-linux-gnu/xtables"}
+    assert plugins <= set(said)
 
 
 def test_building_the_operator_takes_nothing_of_the_agent() -> None:
