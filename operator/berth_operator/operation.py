@@ -177,6 +177,7 @@ class Operation:
                 group.create_task(self.scheduler.run(leadership))
                 group.create_task(self.queue.run(partial(self._work, leadership=leadership), self._settings.workers))
                 group.create_task(self._audit())
+                group.create_task(self._anchors.remove_where_off(leadership))
                 group.create_task(self._watch_nodes())
                 group.create_task(self.events.run())
         finally:

@@ -7,16 +7,18 @@ after another:
 - What the kubelet shows must be told from what it showed before. Most say which generation of the Pod their status is
   about, and agents go by it. With one that does not, an anchor is made smaller only once its last size was allocated,
   and nothing is added before the kubelet shows that it has taken the smaller one in; one that stays denied is remade.
-- A new anchor begins with what admitted VMs hold, and is then resized: one that asked for those that only wait, too,
-  might be turned down as a whole, and then nothing would stand for those that run.
+- A new anchor begins with what surely fits, and is resized once its kubelet has taken it in: a kubelet turns down a new
+  Pod as a whole, and then nothing would stand for the VMs that run, but of one that is there it only denies the growth,
+  and kube-scheduler counts what is denied like what is allocated.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from berth_api.anchors import CONTAINER, Size
+from berth_api.anchors import CONTAINER, LEAST, Size
 from berth_api.quantities import to_bytes, to_millis
+from berth_operator.controllers.anchorpods import TEMPLATE
 
 _ENDED = ("Succeeded", "Failed")
 _MIB = 1024**2
@@ -46,6 +48,10 @@ class Anchor:
     deleting: bool = False
     tracked: bool = False
     """Whether the kubelet says which generation its status is about (KEP-5067)."""
+    acknowledged: bool = True
+    """Whether the kubelet has taken the Pod in: from then on it denies what is too large, and turns down no more."""
+    template: str = ""
+    """What it was made from, apart from its size (`anchorpods.template_of`)."""
 
     @classmethod
     def from_api(cls, body: Mapping[str, Any]) -> "Anchor":
@@ -67,12 +73,23 @@ class Anchor:
             pending=next((c.get("reason", "") for c in conditions if c["type"] == RESIZE_PENDING), ""),
             deleting="deletionTimestamp" in metadata,
             tracked=bool(status.get("observedGeneration")),
+            acknowledged=bool(status.get("startTime") or status.get("containerStatuses")),
+            template=(metadata.get("annotations") or {}).get(TEMPLATE, ""),
         )
 
     @property
     def ended(self) -> bool:
         """Whether the kubelet has turned it down, or ended it: it holds nothing any longer."""
         return self.phase in _ENDED
+
+    @property
+    def started(self) -> bool:
+        """Whether its container has ever run."""
+        return self.phase not in ("", "Pending")
+
+    def stands_for(self, claimed: Size) -> bool:
+        """Whether the kubelet has allocated it what claims take."""
+        return self.settled and not self.ended and self.requests.covers(claimed)
 
     @property
     def settled(self) -> bool:
@@ -102,8 +119,10 @@ class Wanted:
 
     owner: str
     """UID of the Hypervisor."""
-    held: Size
-    """For claims that the node's agent has admitted."""
+    template: str
+    """What it should be made from."""
+    first: Size
+    """How large a new one begins: what admitted VMs hold, as far as it surely fits."""
     claimed: Size
     """For all claims."""
 
@@ -173,17 +192,24 @@ def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Time
         times: How long to wait for what.
         resizable: Whether the server can resize a Pod in place.
     """
-    if wanted is None:
+    if wanted is None or (anchor is not None and anchor.deleting):
         return Rest()
     if anchor is None:
-        return Create(wanted.held if resizable else wanted.claimed)
-    if anchor.deleting:
-        return Rest()
+        return Create(wanted.first if resizable else wanted.claimed)
     if anchor.ended:
         return Delete(anchor.reason or anchor.phase, failed=True)
     if anchor.owner != wanted.owner:
         return Delete("it belongs to a Hypervisor that is gone")
+    if anchor.template != wanted.template and _is_spare(anchor, wanted):
+        return Delete("it was made by other settings")
     return _fit(anchor, wanted.claimed, pace, times, resizable=resizable)
+
+
+def _is_spare(anchor: Anchor, wanted: Wanted) -> bool:
+    """Whether nothing depends on it: nothing was allocated to it yet, or it stands for nothing."""
+    if anchor.allocated is None and not anchor.started:
+        return True
+    return wanted.claimed == LEAST and is_just(anchor.requests, LEAST)
 
 
 def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: bool) -> Action:
@@ -206,7 +232,7 @@ def _shrink(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
 
 
 def _grow(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
-    if anchor.shrinking:
+    if anchor.shrinking or not anchor.acknowledged:
         return Rest()
     if not anchor.settled and pace.resized < times.answer:
         return _rest(times.answer - pace.resized)

@@ -19,14 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
-from berth_api.anchors import CONTAINER, LABEL, Size, anchor_name, anchored, total
+from berth_api.anchors import CONTAINER, LABEL, LEAST, Size, anchor_name, anchored, total
 from berth_api.backoffs import Backoff
-from berth_api.client import AlreadyExists, Api, Conflict, NotFound
+from berth_api.client import AlreadyExists, Api, ApiError, Conflict, NotFound
 from berth_api.fields import OPERATOR
 from berth_api.hypervisors import Hypervisor
-from berth_api.kinds import HYPERVISOR, POD
+from berth_api.kinds import POD
+from berth_api.quantities import to_bytes, to_millis
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.anchorplans import (
     Anchor,
@@ -40,7 +41,8 @@ from berth_operator.controllers.anchorplans import (
     decide,
     nudged,
 )
-from berth_operator.leases import Leadership
+from berth_operator.controllers.anchorpods import anchor_pod, template_of
+from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.ledger import Ledger
 
@@ -48,10 +50,6 @@ _LOGGER = logging.getLogger(__name__)
 _HOLD = 5.0
 """Seconds for which a binding waits for a resize; then it is decided anew, and others get its place."""
 _LONG_AGO = -1e9
-_PRIORITY = "berth-anchor"
-"""Its PriorityClass (charts/berth/files/priority.yaml): for critical Pods, growing ones too, kubelets end others."""
-_USER = 65534
-"""UID of nobody: the anchor only waits."""
 
 
 class AnchorCounts(Protocol):
@@ -93,7 +91,7 @@ class Anchors:
             backoff: Pauses before a Pod that the kubelet did not keep is made again.
         """
         self._api, self._cluster, self._ledger = api, cluster, ledger
-        self._namespace, self._image = namespace, image
+        self._namespace, self._image, self._template = namespace, image, template_of(image)
         self._clock, self._random, self._counts = clock, random, counts
         self._times, self._backoff = times or Times(), backoff or Backoff(1.0, 60.0)
         self.reset()
@@ -108,6 +106,8 @@ class Anchors:
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
         self._resizable = True
+        self._began = self._clock()
+        """Nobody knows whether claims were at rest before."""
 
     def claims_changed(self, node: str) -> None:
         """To be called whenever what is claimed on a node changes."""
@@ -128,6 +128,29 @@ class Anchors:
             return None
         async with self._lock(node):
             return await self._act(node, leadership)
+
+    async def remove_where_off(self, leadership: Leadership) -> None:
+        """Delete, where nodes are to have no anchors, those of former settings: nobody would ever resize them."""
+        failures = 0
+        while not self._cluster.anchored:
+            try:
+                return await self._remove_all(leadership)
+            except NotLeadingError:
+                return None
+            except ApiError as error:
+                failures += 1
+                _LOGGER.warning("cannot delete anchors, which are turned off: %s", error)
+                await asyncio.sleep(self._backoff.pause(failures, self._random))
+        return None
+
+    async def _remove_all(self, leadership: Leadership) -> None:
+        for body in (await self._api.list(POD, self._namespace, label_selector=f"{LABEL}=true")).items:
+            metadata = body["metadata"]
+            leadership.check()
+            with suppress(NotFound, Conflict):
+                await self._api.delete(POD, metadata["name"], self._namespace, uid=metadata["uid"])
+                self._counts.anchor_written("delete")
+                _LOGGER.info("deleted %s: anchors are turned off", metadata["name"])
 
     async def before_binding(self, node: str, leadership: Leadership) -> None:
         """Wait until nothing is on its way that could make the node's anchor smaller than its claims are now.
@@ -154,16 +177,18 @@ class Anchors:
         return anchor is None or self._sure.get(node) == anchor.uid
 
     def levels(self) -> dict[str, int]:
-        """How many nodes have an anchor that is missing, waits for the kubelet, or is as it should be."""
+        """How many nodes have an anchor in which state; a Hypervisor that is to have none counts nowhere."""
+        if not self._cluster.anchored:
+            return {}
         anchors = {each.node: each for each in self._cluster.anchors}
-        states = Counter(_state(anchors.get(each.metadata.name)) for each in self._cluster.hypervisors)
-        return dict(states) if self._cluster.anchored else {}
+        names = (each.metadata.name for each in self._cluster.hypervisors if self._needs_one(each))
+        return dict(Counter(_state(anchors.get(name)) for name in names))
 
     async def _act(self, node: str, leadership: Leadership) -> float | None:
         now, anchor, wanted = self._clock(), self._anchor(node), self._wanted(node)
-        pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, _LONG_AGO))
+        pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, self._began))
         action = decide(anchor, wanted, pace, self._times, resizable=self._resizable)
-        if anchor is not None and anchor.settled and not anchor.ended:
+        if anchor is not None and wanted is not None and anchor.stands_for(wanted.claimed):
             self._failures.pop(node, None)
         match action:
             case Rest(seconds):
@@ -180,17 +205,24 @@ class Anchors:
     def _anchor(self, node: str) -> Anchor | None:
         return self._cluster.anchors.get(anchor_name(node), self._namespace)
 
+    def _needs_one(self, hypervisor: Hypervisor) -> bool:
+        """Where the Node, or the Hypervisor, is gone, it is the garbage collectors'."""
+        known = self._cluster.nodes.get(hypervisor.metadata.name)
+        return known is not None and hypervisor.metadata.deletion_timestamp is None
+
     def _wanted(self, node: str) -> Wanted | None:
         hypervisor, known = self._cluster.hypervisors.get(node), self._cluster.nodes.get(node)
-        if hypervisor is None or known is None or hypervisor.metadata.deletion_timestamp is not None:
+        if hypervisor is None or known is None or not self._needs_one(hypervisor):
             return None
         holdings = list(self._ledger.held_on(node))
-        held = self._sum((each for each in holdings if self._is_admitted(each)), hypervisor)
+        first = self._sum((each for each in holdings if self._is_admitted(each)), hypervisor)
         claimed = self._sum(holdings, hypervisor)
         if known.allocatable is not None:  # the API server takes no resize beyond it, and no kubelet would allocate it
             most = Size(known.allocatable.cpu, known.allocatable.memory)
-            held, claimed = held & most, claimed & most
-        return Wanted(hypervisor.metadata.uid, held, claimed)
+            first, claimed = first & _without_pods(most, hypervisor), claimed & most
+        if self._failures.get(node):  # nobody knows what was in its way
+            first = LEAST
+        return Wanted(hypervisor.metadata.uid, self._template, first | LEAST, claimed)
 
     def _sum(self, holdings: Iterable[Holding], hypervisor: Hypervisor) -> Size:
         return anchored(total(Size(each.cpu, each.memory) for each in holdings), hypervisor.spec.overcommit)
@@ -275,7 +307,8 @@ class Anchors:
         leadership.check()
         if failed:
             failures = self._failures[node] = self._failures.get(node, 0) + 1
-            self._not_before[node] = self._clock() + self._backoff.pause(failures, self._random)
+            pause = self._backoff.pause(failures - 1, self._random) if failures > 1 else 0.0  # the next one is smaller
+            self._not_before[node] = self._clock() + pause
             _LOGGER.warning("node %s: its anchor did not stay (%s), making another", node, why)
         with suppress(NotFound, Conflict):
             await self._api.delete(POD, anchor.name, self._namespace, uid=anchor.uid)
@@ -288,7 +321,8 @@ class Anchors:
         anchor, wanted = self._anchor(node), self._wanted(node)
         if anchor is None or wanted is None or not self._resizable:
             return
-        await self._resize(node, anchor, nudged(anchor.requests, wanted.claimed), leadership)
+        claimed = wanted.claimed if anchor.acknowledged else anchor.requests
+        await self._resize(node, anchor, nudged(anchor.requests, claimed), leadership)
 
     def _lock(self, node: str) -> asyncio.Lock:
         return self._locks.setdefault(node, asyncio.Lock())
@@ -301,63 +335,19 @@ class Anchors:
 def _state(anchor: Anchor | None) -> str:
     if anchor is None or anchor.ended or anchor.deleting:
         return "missing"
+    if not anchor.started:
+        return "unstarted"
     if anchor.settled:
         return "settled"
     return "denied" if anchor.pending else "waiting"
 
 
+def _without_pods(most: Size, hypervisor: Hypervisor) -> Size:
+    """What the node's Pods have left of it, by the agent's last report; the anchor is not among them."""
+    pods = hypervisor.status.pod_requests
+    taken = Size(to_millis(pods.cpu), to_bytes(pods.memory)) if pods is not None else Size()
+    return Size(max(0, most.cpu - taken.cpu), max(0, most.memory - taken.memory))
+
+
 def _metadata(anchor: Anchor, namespace: str) -> dict[str, str]:
     return {"name": anchor.name, "namespace": namespace, "uid": anchor.uid}
-
-
-def anchor_pod(node: str, *, owner: str, namespace: str, image: str, size: Size) -> dict[str, Any]:
-    """The Pod that stands for the VMs of a node.
-
-    It is on the host's network, as it needs none and must come up where the Pod network is not ready; it is as
-    important as the node's own parts, for ending it would free room that guests use.
-
-    Args:
-        node: Name of the Node, and of the Hypervisor.
-        owner: UID of the Hypervisor.
-        namespace: Berth's own.
-        image: Of its container.
-        size: What it requests.
-    """
-    return {
-        "metadata": {
-            "name": anchor_name(node),
-            "namespace": namespace,
-            "labels": {LABEL: "true"},
-            "ownerReferences": [
-                {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": owner}
-            ],
-        },
-        "spec": {
-            "nodeName": node,
-            "hostNetwork": True,
-            "dnsPolicy": "Default",
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "priorityClassName": _PRIORITY,
-            "terminationGracePeriodSeconds": 1,
-            "tolerations": [{"operator": "Exists"}],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": _USER,
-                "runAsGroup": _USER,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [
-                {
-                    "name": CONTAINER,
-                    "image": image,
-                    "resources": {"requests": size.to_requests()},
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "readOnlyRootFilesystem": True,
-                        "capabilities": {"drop": ["ALL"]},
-                    },
-                }
-            ],
-        },
-    }

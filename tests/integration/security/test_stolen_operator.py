@@ -9,7 +9,7 @@ from tests.integration.security.conftest import Fingerprint
 from tests.integration.security.rules import CORE, OWNER, SYSTEM, VMS, Attempt
 
 from berth_api.anchors import Size
-from berth_operator.controllers.anchors import anchor_pod
+from berth_operator.controllers.anchorpods import anchor_pod
 
 pytestmark = pytest.mark.integration
 Attack = Callable[[Request, str], Answer]

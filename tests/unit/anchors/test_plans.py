@@ -24,6 +24,7 @@ from berth_operator.controllers.anchorplans import (
 MIB, GIB = 1024**2, 1024**3
 ONE, TWO, FOUR = Size(1000, GIB), Size(2000, 2 * GIB), Size(4000, 4 * GIB)
 CALM = Pace(resized=100.0, changed=100.0)
+OTHERWISE = "it was made by other settings"
 TIMES = Times(answer=0.5, shrink=2.0, recreate=60.0)
 
 
@@ -41,8 +42,8 @@ def anchor(requests: Size, allocated: Size | None = None, **more: Any) -> Anchor
     )
 
 
-def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
-    return Wanted(owner="hv", held=held, claimed=claimed)
+def wanted(claimed: Size, first: Size = LEAST, template: str = "") -> Wanted:
+    return Wanted(owner="hv", template=template, first=first, claimed=claimed)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
     [
         (None, None, CALM, Rest()),
         (anchor(ONE, ONE), None, CALM, Rest()),
-        (None, wanted(FOUR, held=ONE), CALM, Create(ONE)),
+        (None, wanted(FOUR, first=ONE), CALM, Create(ONE)),
         (anchor(ONE, ONE), wanted(ONE), CALM, Rest()),
         (anchor(ONE, ONE), wanted(TWO), CALM, Resize(TWO)),
         (anchor(ONE, ONE), wanted(TWO), Pace(resized=0.1, changed=0), Resize(TWO)),
@@ -58,6 +59,7 @@ def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
         (anchor(TWO, ONE), wanted(FOUR), Pace(resized=0.6, changed=0), Resize(FOUR)),
         (anchor(ONE, TWO), wanted(FOUR), CALM, Rest()),
         (anchor(ONE), wanted(TWO), CALM, Resize(TWO)),
+        (anchor(LEAST, acknowledged=False, phase="Pending"), wanted(TWO), CALM, Rest()),
         (anchor(FOUR, FOUR), wanted(ONE), Pace(resized=100, changed=0.5), Rest(1.5)),
         (anchor(FOUR, FOUR), wanted(ONE), CALM, Resize(ONE)),
         (anchor(FOUR, ONE, pending="Deferred", tracked=True), wanted(ONE), CALM, Resize(ONE)),
@@ -75,6 +77,11 @@ def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
         (anchor(ONE, phase="Failed", reason="OutOfcpu"), wanted(ONE), CALM, Delete("OutOfcpu", failed=True)),
         (anchor(ONE, phase="Succeeded"), wanted(ONE), CALM, Delete("Succeeded", failed=True)),
         (replace(anchor(ONE), owner="gone"), wanted(ONE), CALM, Delete("it belongs to a Hypervisor that is gone")),
+        (anchor(ONE, phase="Pending"), wanted(ONE, template="new"), CALM, Delete(OTHERWISE)),
+        (anchor(LEAST, LEAST), wanted(LEAST, template="new"), CALM, Delete(OTHERWISE)),
+        (anchor(ONE, ONE), wanted(LEAST, template="new"), CALM, Resize(LEAST)),
+        (anchor(ONE, ONE), wanted(ONE, template="new"), CALM, Rest()),
+        (anchor(ONE, ONE, phase="Pending"), wanted(ONE, template="new"), CALM, Rest()),
     ],
     ids=[
         "no node and no anchor",
@@ -86,7 +93,8 @@ def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
         "a storm: the kubelet is given time",
         "a storm: but not for ever",
         "made smaller and not answered: nothing is added",
-        "not started yet",
+        "not started yet, but taken in",
+        "not taken in yet: the kubelet would turn down what has grown",
         "fewer claims, just now",
         "fewer claims for a while",
         "the kubelet denies what nobody wants any longer",
@@ -99,6 +107,11 @@ def wanted(claimed: Size, held: Size = LEAST) -> Wanted:
         "turned down by the kubelet",
         "ended",
         "of a former Hypervisor",
+        "made otherwise, and nothing is allocated to it",
+        "made otherwise, and the node holds nothing",
+        "made otherwise, and the node has just become empty",
+        "made otherwise, but it stands for VMs",
+        "made otherwise and not started, but it stands for VMs",
     ],
 )
 def test_decisions(found: Anchor | None, want: Wanted | None, pace: Pace, action: Action) -> None:
@@ -108,7 +121,7 @@ def test_decisions(found: Anchor | None, want: Wanted | None, pace: Pace, action
 @pytest.mark.parametrize(
     ("found", "want", "pace", "action"),
     [
-        (None, wanted(FOUR, held=ONE), CALM, Create(FOUR)),
+        (None, wanted(FOUR, first=ONE), CALM, Create(FOUR)),
         (anchor(ONE), wanted(TWO), CALM, Delete("it is to be larger")),
         (anchor(TWO), wanted(ONE), Pace(resized=0, changed=20), Rest(40)),
         (anchor(TWO), wanted(ONE), CALM, Delete("it is to be smaller")),
@@ -149,7 +162,7 @@ def body(**status: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "read"),
     [
-        ({}, anchor(ONE)),
+        ({}, anchor(ONE, acknowledged=False)),
         (
             {"containerStatuses": [{"name": "anchor", "allocatedResources": {"cpu": "2", "memory": "2Gi"}}]},
             anchor(ONE, TWO),
@@ -158,14 +171,23 @@ def body(**status: Any) -> dict[str, Any]:
             {"containerStatuses": [{"name": "anchor", "resources": {"requests": {"cpu": "2", "memory": "2Gi"}}}]},
             anchor(ONE, TWO),
         ),
+        ({"startTime": "2026-01-01T00:00:00Z", "phase": "Pending"}, anchor(ONE, phase="Pending")),
         ({"containerStatuses": [{"name": "sidecar", "allocatedResources": {"cpu": "2"}}]}, anchor(ONE)),
         (
             {"conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]},
-            anchor(ONE, pending="Infeasible"),
+            anchor(ONE, pending="Infeasible", acknowledged=False),
         ),
-        ({"phase": "Failed", "reason": "Evicted"}, anchor(ONE, phase="Failed", reason="Evicted")),
+        ({"phase": "Failed", "reason": "Evicted"}, anchor(ONE, phase="Failed", reason="Evicted", acknowledged=False)),
     ],
-    ids=["nothing said", "allocated", "an older way to say it", "of another container", "denied", "evicted"],
+    ids=[
+        "nothing said",
+        "allocated",
+        "an older way to say it",
+        "taken in",
+        "of another container",
+        "denied",
+        "evicted",
+    ],
 )
 def test_a_pod_is_read(status: dict[str, Any], read: Anchor) -> None:
     assert Anchor.from_api(body(**status)) == read

@@ -43,7 +43,7 @@ class GatedApi(FakeApi):
 class World:
     """One node, whose claims tests change; the kubelet is played by tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, image: str = "pause") -> None:
         self.api, self.loop = GatedApi(), asyncio.get_running_loop()
         self.written: list[str] = []
         self.times: list[float] = []
@@ -51,21 +51,25 @@ class World:
         self.cluster = Cluster(SYSTEM, anchored=True)
         self.ledger = Ledger(Snapshot())
         self.queue: WorkQueue[str] = WorkQueue(Backoff(0.1, 1.0), Random(1))
+        self.lead_by(image)
+        self.ledger.tell(self._claims_changed)
+        self.cluster.anchors.listen(lambda _change: self.queue.add(NAME))
+        self.leadership = Leadership(1, self.loop.time() + 1e9, self.loop.time)
+        self._working: asyncio.Task[None] | None = None
+
+    def lead_by(self, image: str) -> None:
+        """An operator with this setting; to be started."""
         self.anchors = Anchors(
             self.api,
             self.cluster,
             self.ledger,
             namespace=SYSTEM,
-            image="pause",
+            image=image,
             clock=self.loop.time,
             random=Random(1),
             counts=self,
             times=Times(),
         )
-        self.ledger.tell(self._claims_changed)
-        self.cluster.anchors.listen(lambda _change: self.queue.add(NAME))
-        self.leadership = Leadership(1, self.loop.time() + 1e9, self.loop.time)
-        self._working: asyncio.Task[None] | None = None
 
     def anchor_written(self, action: str) -> None:
         self.written.append(action)
@@ -76,10 +80,11 @@ class World:
         self.queue.add(node)
 
     async def start(self, *, spec: dict[str, Any] | None = None, allocatable: dict[str, str] | None = None) -> None:
-        """Lead, with a node that has no anchor yet."""
-        self.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": spec or {"overcommit": {"cpu": 1}}})
-        status = {"status": {"allocatable": allocatable}} if allocatable else {}
-        self.api.add(NODE, {"metadata": {"name": NAME}, **status})
+        """Lead; at first with a node that has no anchor yet."""
+        if self.api.peek(NODE, NAME) is None:
+            self.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": spec or {"overcommit": {"cpu": 1}}})
+            status = {"status": {"allocatable": allocatable}} if allocatable else {}
+            self.api.add(NODE, {"metadata": {"name": NAME}, **status})
         await self.see()
         self._working = asyncio.create_task(self.queue.run(lambda n: self.anchors.reconcile(n, self.leadership), 2))
         self.queue.add(NAME)
@@ -101,6 +106,12 @@ class World:
     def claim(self, name: str, *, cpu: int = 1000, memory: int = GIB) -> None:
         """A VM's claim counts."""
         self.ledger.observe(name, Holding(name, f"default/{name}", f"claim-{name}", NAME, cpu, memory))
+
+    def admit(self, name: str) -> None:
+        """The node's agent has admitted what the VM claims."""
+        metadata = {"name": name, "namespace": "default", "uid": name, "resourceVersion": "1"}
+        status = {"admittedClaim": f"claim-{name}"}
+        self.cluster.machines.upsert({"metadata": metadata, "spec": {}, "status": status})
 
     def release(self, name: str) -> None:
         self.ledger.observe(name, None)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from tests.unit.chart.cases import rendered
 from tests.unit.chart.renders import Container, Release
 
+from berth_operator.controllers.anchorpods import ACCOUNT
+
 PRIVILEGED: Mapping[tuple[str, str], str] = {
     ("DaemonSet berth-agent", "agent"): "mounts sandboxes that outlive it: mountPropagation Bidirectional takes it",
     ("DaemonSet berth-agent", "libvirtd"): "enters the node's namespaces to have its init run libvirtd",
@@ -214,3 +216,14 @@ def test_the_operator_is_let_out_to_the_ports_of_the_api_server_and_to_dns() -> 
     policy = rendered("everything").one("NetworkPolicy", "berth-operator")
     ports = [(each["port"], each["protocol"]) for rule in policy["spec"]["egress"] for each in rule["ports"]]
     assert ports == [(443, "TCP"), (16443, "TCP"), (53, "UDP"), (53, "TCP")]
+
+
+def test_anchors_have_an_account_with_the_secrets_to_pull_their_image_and_nothing_else() -> None:
+    account = rendered("everything").one("ServiceAccount", ACCOUNT)
+    assert account["imagePullSecrets"] == [{"name": "pull"}]
+    for case in ("everything", "defaults on 1.36"):
+        release = rendered(case)
+        assert release.one("ServiceAccount", ACCOUNT)["automountServiceAccountToken"] is False
+        bindings = release.of("RoleBinding", "ClusterRoleBinding")
+        assert ACCOUNT not in {subject["name"] for binding in bindings for subject in binding["subjects"]}
+    assert not rendered("little").has("ServiceAccount", ACCOUNT)
