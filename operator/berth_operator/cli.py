@@ -120,6 +120,10 @@ def explain_vm(
     scheduler_config: Annotated[
         Path | None, typer.Option(help="The operator's file of profiles; left out: BERTH_OPERATOR_SCHEDULER_CONFIG.")
     ] = None,
+    anchor: Annotated[
+        bool | None,
+        typer.Option("--anchor/--no-anchor", help="Nodes have anchor Pods; left out: BERTH_OPERATOR_ANCHOR."),
+    ] = None,
     nodes: Annotated[
         list[str] | None, typer.Option("--nodes", help="Show only these: names, with * and ? as in a shell.")
     ] = None,
@@ -131,7 +135,7 @@ def explain_vm(
     """Explain a VM's placement; see `_EXPLAIN_HELP`."""
     patterns = [part for text in nodes or () for part in text.split(",") if part]
     try:
-        subject = _subject(name, namespace, kubeconfig, scheduler_config)
+        subject = _subject(name, namespace, kubeconfig, _settings(scheduler_config, anchor=anchor))
         explanation = asyncio.run(_explain(subject))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -145,10 +149,12 @@ def explain_vm(
     raise typer.Exit(PLACEABLE if explanation.chosen is not None else UNSCHEDULABLE)
 
 
-def _subject(name: str, namespace: str | None, kubeconfig: Path | None, scheduler_config: Path | None) -> Subject:
-    settings = Settings()
-    if scheduler_config is not None:
-        settings = settings.model_copy(update={"scheduler_config": scheduler_config})
+def _settings(scheduler_config: Path | None, *, anchor: bool | None) -> Settings:
+    given = {"scheduler_config": scheduler_config, "anchor": anchor}
+    return Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
+
+
+def _subject(name: str, namespace: str | None, kubeconfig: Path | None, settings: Settings) -> Subject:
     found = locate(kubeconfig or settings.kubeconfig, os.environ, Path.home())
     return Subject(name, namespace or namespace_of(found), found, settings, read_profiles(settings.scheduler_config))
 

@@ -51,11 +51,11 @@ async def explain(
         Unexplainable: there is no such VM, or it cannot be read.
         ApiError: something cannot be listed.
     """
-    cluster, snapshot = Cluster(settings.namespace), Snapshot()
+    cluster, snapshot = Cluster(settings.namespace, anchored=settings.anchor), Snapshot()
     ledger, refusals = Ledger(snapshot), Refusals(settings.refusal_exclusion, clock)
     inventory = Inventory(cluster, snapshot, heartbeat_timeout=settings.heartbeat_timeout, clock=clock, now=now)
     with _complaints() as unreadable:
-        await cluster.refresh(api)
+        await cluster.refresh(api, [each for each in cluster.collections if each is not cluster.anchors])
     vm = cluster.machines.get(name, namespace)
     if vm is None:
         complaint = next((line for line in unreadable if line.startswith(f"VirtualMachine {namespace}/{name} ")), None)
@@ -153,6 +153,8 @@ def _left_out(vm: VirtualMachine, settings: Settings) -> Iterator[str]:
             "Profiles are taken as they are built in: where the operator has a configuration file of its own, give it "
             "with --scheduler-config."
         )
+    if not settings.anchor:
+        yield "Counted as where nodes have no anchor Pods: where the operator makes them, say so with --anchor."
     if vm.spec.cloud_init is not None and vm.spec.cloud_init.user_data_secret_ref is not None:
         yield "The Secret with the VM's user-data is not looked at."
 

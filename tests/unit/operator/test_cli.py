@@ -163,6 +163,27 @@ async def test_nodes_are_narrowed_by_name_and_by_failure(bench: Bench) -> None:
     assert nothing.exit_code == 0
 
 
+async def test_it_counts_as_the_leader_does_where_nodes_have_anchors_and_lists_no_pod(bench: Bench) -> None:
+    bench.node("node-1")
+    node = bench.api.peek(kinds.HYPERVISOR, "node-1") or {}
+    bench.api.remove(kinds.HYPERVISOR, "node-1")
+    told = {"podRequests": {"cpu": "3", "memory": "1Gi"}}
+    bench.api.add(kinds.HYPERVISOR, node | {"spec": {"overcommit": {"cpu": 2}}, "status": node["status"] | told})
+    has = {"cpu": "4", "memory": "8Gi"}
+    bench.api.add(kinds.NODE, {"metadata": {"name": "node-1"}, "status": {"allocatable": has}})
+    spec = {"cpu": {"cores": 3}, "memory": {"size": "2Gi"}, "networks": [], "disks": []}
+    bench.api.add(kinds.VIRTUAL_MACHINE, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+    without = await bench.explain()
+    assert without.exit_code == 0
+    assert "--anchor" in without.stdout
+    result = await bench.explain("--anchor")
+    assert result.exit_code == 1
+    assert "1 lacks cpu" in result.stdout.lower()
+    environment = {"BERTH_OPERATOR_ANCHOR": "true", "BERTH_OPERATOR_ANCHOR_IMAGE": "pause"}
+    assert (await bench.explain(**environment)).exit_code == 1
+    assert (await bench.explain("--no-anchor", **environment)).exit_code == 0
+
+
 async def test_the_namespace_is_the_one_given_else_that_of_the_kubeconfig(bench: Bench) -> None:
     bench.node("node-1")
     bench.vm("shop")
