@@ -300,3 +300,45 @@ async def test_a_storm_of_bindings_is_a_few_resizes(node: Node) -> None:
         await node.requests(750, 20)
         writes, _ = world.server.writes_since(offset)
         assert 1 <= len([one for one in writes if "/resize" in one["requestURI"]]) <= 6
+
+
+async def test_an_anchor_that_went_comes_back_beside_a_pod_that_slipped_in(node: Node) -> None:
+    world = node.world
+    async with world.operator(anchor="true", anchor_image="pause"):
+        await node.requests(1)
+        await world.create_vm("a", cpu={"cores": 3})
+        assert await node.admit("a") is None
+        await world.answer("a", admittedClaim=(await world.vm("a"))["status"]["claim"]["id"])
+    gone = await world.api.get(POD, ANCHOR, SYSTEM_NAMESPACE)
+    failed = {"status": {"phase": "Failed", "reason": "Preempting"}}
+    await world.api.apply(POD, ANCHOR, SYSTEM_NAMESPACE, failed, field_manager="kubelet", subresource="status")
+    await world.api.delete(POD, ANCHOR, SYSTEM_NAMESPACE)
+    await node.add_pod("p", "2", nodeName=NAME)
+
+    async def runs() -> bool:
+        return (await node.pod("p")).get("status", {}).get("phase") == "Running"
+
+    await eventually(runs, 20)
+    async with world.operator(anchor="true", anchor_image="pause"):
+
+        async def stands() -> bool:
+            pod = await world.api.get(POD, ANCHOR, SYSTEM_NAMESPACE)
+            conditions = pod.get("status", {}).get("conditions", [])
+            denied = [each["reason"] for each in conditions if each["type"] == "PodResizePending"]
+            return pod["metadata"]["uid"] != gone["metadata"]["uid"] and denied == ["Deferred"]
+
+        await eventually(stands, 30)
+        assert (await node.anchor()).cpu == 3000, "what kube-scheduler counts, though the Pod has some of it"
+
+
+async def test_anchors_that_are_turned_off_go(node: Node) -> None:
+    world = node.world
+    async with world.operator(anchor="true", anchor_image="pause"):
+        await node.requests(1)
+    async with world.operator():
+
+        async def gone() -> bool:
+            pods = (await world.api.list(POD, SYSTEM_NAMESPACE)).items
+            return all(pod["metadata"].get("deletionTimestamp") for pod in pods)
+
+        await eventually(gone, 30)
