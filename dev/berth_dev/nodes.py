@@ -19,6 +19,8 @@ from berth_dev.states import Run
 _NSENTER = "/usr/bin/nsenter"
 _UNSHARE = "/usr/bin/unshare"
 _LIBVIRT_TIMEOUT = 10.0
+_BACK_WITHIN = 180.0
+"""Seconds that a part of a node gets to come back on a machine whose other guests boot, too."""
 
 
 class NodeHandle:
@@ -151,9 +153,11 @@ class NodeHandle:
         """Start a node that was powered off, and wait until it is ready."""
         self.make()
         for part in self.parts[1:]:
+            if part.name == self.kubelet.name:  # one that finds no containerd gives up, for its service to try again
+                self.containerd.wait_ready(_BACK_WITHIN)
             part.start()
         for part in self.parts[1:]:
-            part.wait_ready()
+            part.wait_ready(_BACK_WITHIN)
 
     def make(self) -> None:
         """Make the namespaces, mounts and links of the node; nothing runs in it yet but the holder.

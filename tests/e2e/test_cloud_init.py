@@ -27,7 +27,7 @@ def test_cloud_init_of_debian_sets_the_hostname_and_runs_user_data(world: World)
         cloudInit={"userData": '#!/bin/sh\necho "user-data ran on $(hostname)" > /dev/ttyS0\n'},
     )
     (vm,) = world.start(debian)
-    assert console_has(world.cluster, vm, "user-data ran on debian-guest", seconds=240)
+    assert console_has(world.cluster, vm, "user-data ran on debian-guest", seconds=400)
     world.kubectl("wait", "--for=condition=GuestAgentConnected", "vm/debian-guest", "--timeout=60s", timeout=70)
 
 

@@ -46,7 +46,7 @@ def _status(cluster: Cluster, name: str) -> dict[str, Any]:
 def test_a_pod_that_is_not_critical_waits_for_room_and_ends_nobody(full: Cluster) -> None:
     _grow(full, HIGHEST)
     reason = "jsonpath={.status.conditions[?(@.type=='PodResizePending')].reason}=Deferred"
-    full.kubectl("wait", f"--for={reason}", "pod/growing", "--timeout=30s", timeout=40)
+    full.kubectl("wait", f"--for={reason}", "pod/growing", "--timeout=90s", timeout=100)
     assert _status(full, "ordinary")["phase"] == "Running"
     assert _status(full, "growing")["containerStatuses"][0]["allocatedResources"]["memory"] == str(16 * MIB)
 
@@ -54,4 +54,4 @@ def test_a_pod_that_is_not_critical_waits_for_room_and_ends_nobody(full: Cluster
 def test_a_critical_pod_that_grows_ends_others(full: Cluster) -> None:
     _grow(full, "system-node-critical")
     reason = "jsonpath={.status.conditions[?(@.type=='DisruptionTarget')].reason}=TerminationByKubelet"
-    full.kubectl("wait", f"--for={reason}", "pod/ordinary", "--timeout=30s", timeout=40)
+    full.kubectl("wait", f"--for={reason}", "pod/ordinary", "--timeout=90s", timeout=100)
