@@ -9,6 +9,8 @@ from tests.integration.agent.conftest import NODE, Agent
 from tests.integration.api.apiserver import ApiServer, free_ports
 from tests.integration.hypervisor.nodes import Node
 
+from berth_agent.endings import END_WITHIN
+
 pytestmark = pytest.mark.integration
 Start = Callable[[Path, str], Agent]
 Condition = Callable[[str], tuple[str, str]]
@@ -59,8 +61,9 @@ def test_an_agent_that_has_nothing_to_do_ends_at_once(
     agent = start(kubeconfig, libvirt.uri)
     agent.until(lambda: condition("LibvirtReady")[0] == "True", "it does not come up")
     agent.until(lambda: "reports" in agent.get(agent.metrics_url)[1], "it does not work")
-    assert agent.terminate() < 5
+    assert agent.terminate() < END_WITHIN
     assert agent.process.returncode == 0
+    assert "not all had ended" not in agent.log.read_text()
 
 
 def test_an_agent_comes_up_without_the_api_server_and_waits(
