@@ -20,6 +20,7 @@ from berth_api.customresources import CUSTOM_RESOURCES
 from berth_api.kinds import Kind
 from berth_dev import kubeconfigs
 from berth_dev.processes import poll_until
+from berth_operator.controllers.anchorpods import ACCOUNT
 
 __all__ = ["server"]
 NODES = ("node-3", "node-4", "node-5")
@@ -141,7 +142,8 @@ def _objects() -> Iterator[dict[str, Any]]:
             "containers": [{"name": "agent", "image": "berth-agent"}],
         }
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "berth-system"}, "spec": spec}
-    yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "berth-system"}}
+    for name in ("default", ACCOUNT):
+        yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "berth-system"}}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data", "namespace": "default"}}
     for name in ("node-1", "node-2", "berth-operator"):
         yield {
