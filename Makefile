@@ -24,7 +24,7 @@ DEV := $(BIN)/python -m berth_dev
 SEEDS ?= 10
 COUNT ?= 20
 
-.PHONY: help bootstrap up down status images demo hollow generate verify lint test test-unit test-long bench
+.PHONY: help bootstrap up down status parts images demo hollow generate verify lint test test-unit test-long bench
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -68,7 +68,10 @@ lint: bootstrap ## Style, types and the law of layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint verify ## Every test; a test that is skipped is a test that fails
+parts: bootstrap ## Build what clusters and tests take, once: a test has minutes, a cold build takes longer
+	@$(DEV) build
+
+test: lint verify parts ## Every test; a test that is skipped is a test that fails
 	$(BIN)/pytest -p no:cacheprovider -p berth_dev.noskips -n $(WORKERS) --no-loadscope-reorder $(TESTS)
 
 test-unit: bootstrap ## The tests that need nothing but Python

@@ -1,4 +1,4 @@
-"""The command line: `python -m berth_dev up|down|status|images|install|exec|logs|env|demo|hollow`."""
+"""The command line: `python -m berth_dev up|down|status|build|images|install|exec|logs|env|demo|hollow`."""
 
 import argparse
 import signal
@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     _add_cluster(commands.add_parser("down", help="leave nothing of a cluster behind"))
     status = commands.add_parser("status", help="show what runs and where its logs are")
     status.add_argument("--cluster", default=None, metavar="NAME", help="only this cluster")
+    commands.add_parser("build", help="build all that clusters and tests take and the cache does not have yet")
     building = commands.add_parser("images", help="build images, and print where they are")
     building.add_argument(
         "kinds", nargs="*", default=_IMAGES, metavar="guests|operator|agent|pause", help="which (all)", type=_kind
@@ -144,6 +145,15 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0 if all(statuses.is_whole(run) for run in known) else 1
 
 
+def _build(_: argparse.Namespace) -> int:
+    say = timed_lines()
+    startup.build(say, kubelets=True)
+    for name, build in _CONTAINERS.items():
+        say(f"image {name}")
+        build(cache_root(), startup.project_root(), say)
+    return 0
+
+
 def _images(arguments: argparse.Namespace) -> int:
     cache, project, say = cache_root(), startup.project_root(), timed_lines()
     if "guests" in arguments.kinds:
@@ -204,6 +214,7 @@ _COMMANDS = {
     "up": _up,
     "down": _down,
     "status": _status,
+    "build": _build,
     "images": _images,
     "env": _env,
     "install": _install,

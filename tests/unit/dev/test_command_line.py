@@ -29,3 +29,8 @@ def test_a_part_that_failed_shows_the_end_of_its_log(tmp_path: Path) -> None:
     assert "line 39" in message
     assert "line 10\n" not in message
     assert str(log) in message
+
+
+def test_there_is_somebody_for_every_command() -> None:
+    (commands,) = (each for each in command_line.parser()._actions if each.choices)  # noqa: SLF001 - no other way to ask
+    assert set(commands.choices or ()) == set(command_line._COMMANDS)  # noqa: SLF001 - the table itself
