@@ -32,5 +32,5 @@ def test_a_part_that_failed_shows_the_end_of_its_log(tmp_path: Path) -> None:
 
 
 def test_there_is_somebody_for_every_command() -> None:
-    (commands,) = (each for each in command_line.parser()._actions if each.choices)  # noqa: SLF001 - no other way to ask
-    assert set(commands.choices or ()) == set(command_line._COMMANDS)  # noqa: SLF001 - the table itself
+    (commands,) = (each for each in command_line.parser()._actions if each.choices)
+    assert set(commands.choices or ()) == set(command_line._COMMANDS)
