@@ -87,6 +87,9 @@ class HypervisorRemains(Model):
     namespace: str
     name: str
     uid: str
+    cpu: MeasuredQuantity = "0"
+    """What its running guest takes of the node, as a claim would say it."""
+    memory: MeasuredQuantity = "0"
 
 
 class HypervisorStatus(Model):

@@ -10,6 +10,7 @@ from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.states import HostCapabilities
 from berth_agent.network.errors import NetworkError
 from berth_agent.node.conditions import Trouble, conditions_of
+from berth_agent.reconcile.handovers import set_apart, used_by
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
@@ -21,6 +22,7 @@ from berth_api.hypervisors import (
     HypervisorCapacity,
     HypervisorImage,
     HypervisorNetwork,
+    HypervisorRemains,
     HypervisorStatus,
 )
 from berth_api.kinds import HYPERVISOR
@@ -101,7 +103,7 @@ class NodeReporter:
             log.warning("libvirt does not answer, guests go on", reason=error.reason, error=str(error))
             return Trouble.of(error)
         await self._tools.facts.pools.refresh(self._tools.view.pools())
-        return None
+        return await self._look_for_remains()
 
     async def _write(self, known: Hypervisor | None, status: Mapping[str, Any]) -> None:
         uid = known.metadata.uid if known is not None else ""
@@ -141,6 +143,26 @@ class NodeReporter:
             storage_pools=self._tools.facts.pools.reports(),
             pod_requests=HypervisorCapacity(cpu=from_millis(pods.cpu), memory=from_bytes(pods.memory)),
             public_key=self._tools.key.public,
+            remains=self._remains(),
+        )
+
+    async def _look_for_remains(self) -> Trouble | None:
+        """See whether other clusters' guests are still there. None come while the agent runs."""
+        if not self._tools.facts.remains:
+            return None
+        try:
+            set_apart(self._tools, await self._tools.hypervisor.domains())
+        except HypervisorError as error:
+            return Trouble.of(error)
+        return None
+
+    def _remains(self) -> tuple[HypervisorRemains, ...]:
+        """Other clusters' guests, with what they use: they are left alone, and no VM gets their room."""
+        accelerator = self._tools.facts.capabilities.accelerator
+        return tuple(
+            HypervisorRemains(**domain.owner._asdict(), cpu=used.cpu, memory=used.memory)
+            for domain in self._tools.facts.remains
+            for used in (used_by(domain, accelerator),)
         )
 
     async def _network(self, network: VirtualNetwork) -> HypervisorNetwork:

@@ -135,6 +135,32 @@ class Disks:
             raise failed
         return deleted
 
+    async def hand_over(self, vm_uid: str, to: str, *, known: Collection[str]) -> None:
+        """Let all disks of one VM be another's, under its name; a guest that has them open goes on with them.
+
+        Each is under one of the two names at any moment, and repeating it goes on with what is left.
+
+        Args:
+            vm_uid: UID of the VM that has had them.
+            to: UID of the VM that has them from now on.
+            known: pools that the VM has disks in: another that does not answer is passed over.
+
+        Raises:
+            InvalidName: one of the UIDs is none.
+            DiskMismatch: the other VM has such a disk already.
+            PoolUnavailable, StorageHangs: a pool that is known cannot be looked into.
+        """
+        check_uid(vm_uid)
+        check_uid(to)
+        async with self._lock_of(vm_uid):
+            for pool in sorted(self._pools.names()):
+                try:
+                    await self._lanes.of(pool).change(_rename_in, self._pools.directory_of(pool), vm_uid, to)
+                except (PoolUnavailable, StorageHangs) as error:
+                    if pool in known:
+                        raise
+                    _LOG.warning("a pool was not searched for disks to hand over", pool=pool, error=str(error))
+
     async def disk(self, *, vm_uid: str, disk_name: str, pool_name: str) -> Disk | None:
         """The disk as its own header describes it, or None where there is none; its image is not needed for that.
 
@@ -309,6 +335,27 @@ def _delete_in(directory: Path, vm_uid: str) -> int:
     if deleted:
         sync_directory(directory)
     return deleted
+
+
+def _rename_in(directory: Path, vm_uid: str, to: str) -> None:
+    """A link first, which fails where something else is there: no disk that a guest has written to is ever replaced."""
+    renamed = False
+    for name in _entries(directory):
+        parsed = parse_disk_file(name)
+        if parsed is None or parsed[0] != vm_uid:
+            continue
+        old, new = directory / name, directory / disk_file(to, parsed[1])
+        try:
+            os.link(old, new, follow_symlinks=False)
+        except FileExistsError:
+            if not old.samefile(new):
+                raise DiskMismatch(
+                    f"disk {parsed[1]} is there twice, as {old.name} and as {new.name}: one of them has to go"
+                ) from None
+        old.unlink()
+        renamed = True
+    if renamed:
+        sync_directory(directory)
 
 
 def _disk_files(directory: Path) -> list[str]:
