@@ -15,6 +15,9 @@ from berth_api.virtualmachines import VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 
 CATEGORY = "berth"
+KEPT = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
+"""On each definition: a tool that takes away what it installed would take every object with the definition. Helm does
+not, for those of a chart's crds/, but Argo CD treats them as it does all else."""
 _READY = '.status.conditions[?(@.type=="Ready")].status'
 
 
@@ -150,7 +153,7 @@ def definition(resource: CustomResource) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "metadata": {"annotations": dict(KEPT), "name": f"{kind.plural}.{kind.group}"},
         "spec": {
             "group": kind.group,
             "names": {

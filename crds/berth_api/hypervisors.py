@@ -84,9 +84,9 @@ class HypervisorNetwork(Model):
 class HypervisorRemains(Model):
     """A guest on the node for which this cluster has no VirtualMachine: another cluster's, or of before a restore."""
 
-    namespace: str
-    name: str
-    uid: str
+    namespace: Annotated[str, Field(max_length=63)]
+    name: Annotated[str, Field(max_length=253)]
+    uid: Annotated[str, Field(max_length=64)]
     cpu: MeasuredQuantity = "0"
     """What its running guest takes of the node, as a claim would say it."""
     memory: MeasuredQuantity = "0"
@@ -114,7 +114,8 @@ class HypervisorStatus(Model):
     """Sum of the requests of the node's Pods that have not ended, as the node's agent counts them."""
     public_key: str | None = None
     """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
-    remains: Annotated[tuple[HypervisorRemains, ...], ListMap(("uid",))] = ()
+    remains: Annotated[tuple[HypervisorRemains, ...], Field(max_length=1000), ListMap(("uid",))] = ()
+    """What decides only about VMs whose annotation berth.dev/adopt agrees to it: see `berth_api.fields.ADOPT`."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
 
 

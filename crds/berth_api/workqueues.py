@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import Generic, TypeVar
 
@@ -164,6 +165,7 @@ class WorkQueue(Generic[K]):
         finally:
             lending.cancel()
             if not work.holds_place:
+                work.due = inf  # what it waits for now is others' work, which has dues of its own
                 await self._places.acquire()
                 work.holds_place = True
             work.due = self._time() + _PATIENCE

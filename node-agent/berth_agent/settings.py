@@ -75,10 +75,10 @@ class AgentSettings(BaseSettings):
     """Admit a claim only within what the kubelet has allocated to the node's anchor Pod, so that of a Pod and a VM that
     want the same room one gets it. To be set for the operator, too (`BERTH_OPERATOR_ANCHOR`); the chart does both.
     Without it the sum of what the Pods request decides, as far as it is known when the claim comes."""
-    anchor_patience: Annotated[float, Field(gt=0)] = 5.0
+    anchor_patience: Annotated[float, Field(ge=0.1)] = 5.0
     """Seconds for which the kubelet may refuse to allocate more to the anchor until a claim that waits for it is
     refused: long enough for Pods that are just ending."""
-    anchor_limit: Annotated[float, Field(gt=0, le=120)] = 30.0
+    anchor_limit: Annotated[float, Field(ge=0.1, le=120)] = 30.0
     """Seconds for which a claim waits where neither the operator nor the kubelet does anything about the anchor."""
     audit_interval: Annotated[float, Field(gt=0)] = 180.0
     """Seconds between complete comparisons of the API server's list with what is on the node."""

@@ -14,7 +14,7 @@ from berth_api.watching import watch_settings
 from berth_operator import cli
 from berth_operator.apimetrics import MeteredApi
 from berth_operator.handlers.registry import build_registry
-from berth_operator.leases import Election, LeaseTimes
+from berth_operator.leases import Election
 from berth_operator.metrics import Metrics, new_registry
 from berth_operator.operation import Operation
 from berth_operator.pages import Pages
@@ -34,7 +34,6 @@ async def run(settings: Settings) -> None:
         ApiError: there are no credentials.
     """
     loop = asyncio.get_running_loop()
-    times = LeaseTimes(settings.lease_duration, settings.lease_renew_deadline, settings.lease_retry)
     async with await ApiClient.connect(
         settings.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
     ) as api:
@@ -48,7 +47,7 @@ async def run(settings: Settings) -> None:
             namespace=settings.namespace,
             name=settings.lease_name,
             identity=settings.identity,
-            times=times,
+            times=settings.lease_times,
             clock=loop.time,
         )
         busy = [

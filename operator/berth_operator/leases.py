@@ -7,12 +7,15 @@ that was frozen finds this out by asking `valid`, which looks at the clock, befo
 The promise is that a dead leader is followed within 15 s: it is noticed at most `retry + duration` after its last
 renewal, as who waits looks again at the very moment at which the Lease runs out; the rest is for reading the cluster.
 No try may take the whole time: a link that died with the leader's machine would cost a successor its turn.
+The Lease has whole seconds: it is published for no less than `duration`, or others would take over before the holder
+has stopped.
 The epoch is `leaseTransitions`: it grows with each change of holder, so agents can tell an old leader's claim.
 Source: client-go tools/leaderelection (semantics, defaults).
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,7 +34,11 @@ class NotLeadingError(Exception):
 
 @dataclass(frozen=True)
 class LeaseTimes:
-    """Seconds; `renew_deadline` less than `duration`, `retry` less than `renew_deadline`."""
+    """Seconds; `renew_deadline` less than `duration`, `retry` less than `renew_deadline`.
+
+    Raises:
+        ValueError: they are not.
+    """
 
     duration: float = 9.0
     renew_deadline: float = 6.0
@@ -228,7 +235,7 @@ class Election:
     def _spec(self, transitions: int) -> dict[str, Any]:
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": max(1, round(self._times.duration)),
+            "leaseDurationSeconds": math.ceil(self._times.duration),
             "acquireTime": self._timestamp(),
             "renewTime": self._timestamp(),
             "leaseTransitions": transitions,

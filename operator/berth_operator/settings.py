@@ -9,6 +9,8 @@ from uuid import uuid4
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from berth_operator.leases import LeaseTimes
+
 MacPrefix = Annotated[str, Field(pattern=r"^[0-9a-f][26ae](:[0-9a-f]{2}){0,4}$")]
 
 
@@ -40,7 +42,7 @@ class Settings(BaseSettings):
     """Who we are in the leader's Lease. Must differ for every start: an epoch belongs to one process."""
 
     lease_name: str = "berth-operator"
-    lease_duration: Annotated[float, Field(ge=1)] = 9.0
+    lease_duration: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 9.0
     """How long a leader that says nothing stays leader. A crashed one is followed after at most this, `lease_retry`,
     and the time to list the cluster: 15 s in all are promised, so this is less than client-go's 15 s."""
     lease_renew_deadline: Annotated[float, Field(gt=0)] = 6.0
@@ -112,6 +114,22 @@ class Settings(BaseSettings):
     """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
+
+    @property
+    def lease_times(self) -> LeaseTimes:
+        """What the three settings of the Lease say together."""
+        return LeaseTimes(self.lease_duration, self.lease_renew_deadline, self.lease_retry)
+
+    @model_validator(mode="after")
+    def _has_times_that_grow(self) -> Self:
+        try:
+            _ = self.lease_times
+        except ValueError as error:
+            raise ValueError(
+                f"{error}: set BERTH_OPERATOR_LEASE_RETRY, BERTH_OPERATOR_LEASE_RENEW_DEADLINE and "
+                "BERTH_OPERATOR_LEASE_DURATION so that they do"
+            ) from error
+        return self
 
     @model_validator(mode="after")
     def _has_an_image(self) -> Self:

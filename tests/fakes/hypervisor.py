@@ -213,6 +213,10 @@ class FakeHypervisor:
             self.stand(uid, "IOError")
             return
         self._set(uid, DomainPower.RUNNING, "Unpaused")
+        if self._states[uid].started_at is None:  # a start that was cut short before it was noted
+            noted = {"started_at": self._now(), "boot_id": boot_id}
+            self._states[uid] = replace(self._states[uid], **noted)
+            self._defined[uid] = replace(self._defined[uid], **noted)
         self._publish(uid, DomainEventKind.RESUMED, "Unpaused")
 
     async def suspend(self, uid: str) -> None:

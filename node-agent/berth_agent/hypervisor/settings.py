@@ -33,7 +33,7 @@ class LibvirtSettings:
     """Unanswered questions after which it counts as dead: 20 s with the interval above."""
     concurrency: int = 16
     """Calls under way at once, and so connections: libvirtd has 20 workers for all its clients, these and those below.
-    As many as VMs are worked on, so that none of these waits for another's QEMU to start or to end."""
+    One more than guests that end at once (`reconcile/places.py`)."""
     guest_concurrency: int = 4
     """Questions to guests' agents under way at once, beside the calls: guests that do not answer keep only each other
     waiting."""

@@ -42,6 +42,8 @@ class _Waiter:
     begun: float
     since: float
     """When its patience began, for the last time."""
+    limit: float
+    """Seconds for which nobody may say anything."""
 
 
 class Anchor:
@@ -77,32 +79,40 @@ class Anchor:
         self._change.set()
         self._change = asyncio.Event()
 
-    async def admit(self, uid: str, needed: Callable[[], Size], take: Callable[[], Refusal | None]) -> Refusal | None:
+    async def admit(
+        self,
+        uid: str,
+        needed: Callable[[], Size],
+        take: Callable[[], Refusal | None],
+        *,
+        limit: float | None = None,
+    ) -> Refusal | None:
         """Take a claim as soon as it is covered, or say why not.
 
         Args:
             uid: Of the VM.
             needed: What the anchor must have for the claim beside all admitted ones, at that moment.
             take: Admits the claim. Called in the same moment in which it is covered.
+            limit: Seconds for which nobody may say anything, if other than everybody's.
 
         Raises:
             ApiError: the API server gave no answer.
         """
         now = self._time()
-        waiter = self._waiters.setdefault(uid, _Waiter(now, now))
+        waiter = self._waiters.setdefault(uid, _Waiter(now, now, self._limit if limit is None else limit))
         try:
             while True:
+                change = self._change  # before anything is looked at: what comes meanwhile must wake this one
                 if self._seen().size.covers(needed()):
                     allocation = await self._question.ask()
                     if allocation.size.covers(needed()):
                         return take()
-                change = self._change
                 due = self._due(waiter)
                 if due - self._time() < _MOMENT:
-                    if self._is_older_half(uid) and self._time() < waiter.begun + 2 * self._limit:
+                    if self._is_older_half(uid) and self._time() < waiter.begun + 2 * waiter.limit:
                         waiter.since = self._time()
                         continue
-                    return self._refusal(needed())
+                    return self._refusal(needed(), waiter.limit)
                 await _until(change, due)
         finally:
             self._waiters.pop(uid, None)
@@ -111,7 +121,7 @@ class Anchor:
         """When the claim has waited for long enough."""
         if not self._seen().denied:
             self._denied_since = None
-            return waiter.since + self._limit
+            return waiter.since + waiter.limit
         if self._denied_since is None:
             self._denied_since = self._time()
         return max(waiter.since, self._denied_since) + self._patience
@@ -119,12 +129,12 @@ class Anchor:
     def _is_older_half(self, uid: str) -> bool:
         return list(self._waiters).index(uid) < len(self._waiters) // 2
 
-    def _refusal(self, needed: Size) -> Refusal:
+    def _refusal(self, needed: Size, limit: float) -> Refusal:
         seen = self._seen()
         lacking = f"VMs would have {needed} of the node, the kubelet has allocated them {seen.size}"
         if seen.denied:
             return Refusal(INSUFFICIENT, f"the node's Pods hold what is lacking: {lacking} ({seen.denied})")
-        return Refusal(INSUFFICIENT, f"nobody has made room for it in {self._limit:g} s: {lacking}")
+        return Refusal(INSUFFICIENT, f"nobody has made room for it in {limit:g} s: {lacking}")
 
     def _seen(self) -> Allocation:
         """What is known without asking."""

@@ -14,8 +14,8 @@ from berth_agent.reconcile.handovers import set_apart, used_by
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
-from berth_api.client import AlreadyExists, ApiError
-from berth_api.fields import AGENT
+from berth_api.client import AlreadyExists, ApiError, Forbidden
+from berth_api.fields import AGENT, AGENT_REMAINS
 from berth_api.hypervisors import (
     FirmwareKind,
     Hypervisor,
@@ -51,6 +51,8 @@ class NodeReporter:
         self._now = now
         self._written: tuple[str, Mapping[str, Any]] | None = None
         """What was last written, and the UID of the object that it was written on."""
+        self._told: tuple[HypervisorRemains, ...] | None = None
+        """Guests of another cluster that were last reported, or refused."""
 
     async def ensure_object(self) -> None:
         """Make the Hypervisor if there is none, with an empty spec: the spec is the administrator's.
@@ -90,7 +92,9 @@ class NodeReporter:
             status = known.status if known is not None else HypervisorStatus()
         before = known.status.conditions if known is not None else ()
         conditions = conditions_of(before, libvirt=libvirt, node=trouble, now=self._now())
-        await self._write(known, status.model_copy(update={"conditions": conditions}).to_api())
+        told = status.model_copy(update={"conditions": conditions}).to_api()
+        await self._write(known, {name: value for name, value in told.items() if name != "remains"})
+        await self._tell_remains()
         if trouble is not None:
             raise TryLater(trouble.message)
         return LOOK_AGAIN_AFTER if libvirt is not None else None
@@ -143,7 +147,6 @@ class NodeReporter:
             storage_pools=self._tools.facts.pools.reports(),
             pod_requests=HypervisorCapacity(cpu=from_millis(pods.cpu), memory=from_bytes(pods.memory)),
             public_key=self._tools.key.public,
-            remains=self._remains(),
         )
 
     async def _look_for_remains(self) -> Trouble | None:
@@ -155,6 +158,23 @@ class NodeReporter:
         except HypervisorError as error:
             return Trouble.of(error)
         return None
+
+    async def _tell_remains(self) -> None:
+        """Report them apart from all else, which must be told even where the cluster refuses this."""
+        node, remains = self._tools.node_name, self._remains()
+        known = self._tools.view.hypervisor(node)
+        if remains == (self._told if self._told is not None or known is None else known.status.remains):
+            return
+        body = {"status": {"remains": [guest.to_api() for guest in remains]}}
+        try:
+            written = await self._tools.api.apply(
+                HYPERVISOR, node, "", body, field_manager=AGENT_REMAINS, subresource="status"
+            )
+        except Forbidden as error:
+            log.warning("guests of another cluster may not be reported", error=str(error), guests=len(remains))
+        else:
+            self._tools.view.put(HYPERVISOR, written)
+        self._told = remains
 
     def _remains(self) -> tuple[HypervisorRemains, ...]:
         """Other clusters' guests, with what they use: they are left alone, and no VM gets their room."""

@@ -39,6 +39,8 @@ class NodePools:
             self._ready.pop(name, None)
             self._problems.pop(name, None)
         self._shared = frozenset(pool.metadata.name for pool in wanted if pool.spec.shared)
+        for name in {pool.metadata.name for pool in wanted} - self._ready.keys():
+            self._problems.setdefault(name, "it is being made ready")
         for pool in wanted:
             await self._refresh_one(pool)
 
@@ -58,6 +60,10 @@ class NodePools:
     def names(self) -> Collection[str]:
         """The pools that are ready."""
         return self._ready.keys()
+
+    def unready(self) -> Collection[str]:
+        """The pools that have an object and are not ready, on a file system that is away for example."""
+        return self._problems.keys() - self._ready.keys()
 
     def directory_of(self, pool_name: str) -> Path:
         """The pool's directory.

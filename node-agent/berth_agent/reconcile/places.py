@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from berth_agent.reconcile.plan.steps import DestroyDomain, Step
 from berth_agent.reconcile.ports import Aside
 
-ENDINGS = 16
-"""Guests whose plug is being pulled at once: as many as calls to libvirt may be under way."""
+ENDINGS = 15
+"""Guests whose plug is being pulled at once: one less than calls to libvirt may be under way, so that all others can be
+looked at while QEMUs do not die."""
 _MOMENT = 1.0
 """Seconds for which a step that may take long keeps its VM's place."""
 

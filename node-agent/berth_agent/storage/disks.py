@@ -28,7 +28,6 @@ from berth_agent.storage.errors import (
     InvalidSize,
     PoolUnavailable,
     StorageError,
-    StorageHangs,
 )
 from berth_agent.storage.image_tool import ImageTool
 from berth_agent.storage.lanes import Lane, Lanes
@@ -112,27 +111,32 @@ class Disks:
     ) -> int:
         """Delete all disks of the VM in all pools but those left out, and what a crash left of them; how many?
 
+        The pools are searched beside each other: one that does not answer holds up no other.
+
         Args:
             vm_uid: the VM's UID.
             leave_out: pools that are not touched.
             known: pools that the VM has disks in, if that is known: in others there should be none, so where one of
-                them does not answer, an audit is to find what is left there.
+                them cannot be looked into, an audit is to find what is left there.
 
         Raises:
             InvalidName: the UID is none.
-            PoolUnavailable, StorageHangs: a pool cannot be looked into: it may still hold one. The others were.
+            PoolUnavailable, StorageHangs, OSError: a pool cannot be looked into, or something stays in it. The others
+                were searched.
         """
         check_uid(vm_uid)
-        deleted, failed = 0, None
+        needed = frozenset(self._pools.unready()).intersection(known or ())
+        pools = sorted(needed.union(self._pools.names()).difference(leave_out))
         async with self._lock_of(vm_uid):
-            for pool in sorted(set(self._pools.names()).difference(leave_out)):
-                try:
-                    deleted += await self._lanes.of(pool).change(_delete_in, self._pools.directory_of(pool), vm_uid)
-                except (PoolUnavailable, StorageHangs) as error:
-                    _LOG.warning("a pool was not searched for disks to delete", pool=pool, uid=vm_uid, error=str(error))
-                    failed = failed or (error if known is None or pool in known else None)
-        if failed is not None:
-            raise failed
+            outcomes = await asyncio.gather(
+                *(self._delete_in(pool, vm_uid, known=known is None or pool in known) for pool in pools),
+                return_exceptions=True,
+            )
+        deleted = 0
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            deleted += outcome
         return deleted
 
     async def hand_over(self, vm_uid: str, to: str, *, known: Collection[str]) -> None:
@@ -143,21 +147,23 @@ class Disks:
         Args:
             vm_uid: UID of the VM that has had them.
             to: UID of the VM that has them from now on.
-            known: pools that the VM has disks in: another that does not answer is passed over.
+            known: pools that the VM has disks in; others are searched after them, those that do not answer left out.
 
         Raises:
             InvalidName: one of the UIDs is none.
             DiskMismatch: the other VM has such a disk already.
-            PoolUnavailable, StorageHangs: a pool that is known cannot be looked into.
+            PoolUnavailable, StorageHangs, OSError: a pool that is known cannot be looked into.
         """
         check_uid(vm_uid)
         check_uid(to)
         async with self._lock_of(vm_uid):
-            for pool in sorted(self._pools.names()):
+            for pool in sorted({*self._pools.names(), *known}, key=lambda name: (name not in known, name)):
                 try:
-                    await self._lanes.of(pool).change(_rename_in, self._pools.directory_of(pool), vm_uid, to)
-                except (PoolUnavailable, StorageHangs) as error:
-                    if pool in known:
+                    directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
+                    if any(uid == vm_uid for uid, _ in await lane.look(_scan, directory)):
+                        await lane.change(_rename_in, directory, vm_uid, to)
+                except (StorageError, OSError) as error:
+                    if pool in known or isinstance(error, DiskMismatch):
                         raise
                     _LOG.warning("a pool was not searched for disks to hand over", pool=pool, error=str(error))
 
@@ -194,15 +200,27 @@ class Disks:
         """The digests of all images that disks here stand on: what the image cache must keep.
 
         Raises:
-            PoolUnavailable, StorageHangs: a pool cannot be looked into: any image may be needed.
+            PoolUnavailable, StorageHangs: a pool is not ready, or cannot be looked into: any image may be needed.
         """
         digests: set[str] = set()
-        for pool in sorted(self._pools.names()):
+        for pool in sorted({*self._pools.unready(), *self._pools.names()}):
             directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
             for name in await lane.look(_disk_files, directory):
                 digest = await lane.look(_backing_digest, directory / name)
                 digests |= set() if digest is None else {digest}
         return frozenset(digests)
+
+    async def _delete_in(self, pool: str, vm_uid: str, *, known: bool) -> int:
+        """Look first, which takes less patience than a change: few pools have anything to delete."""
+        try:
+            directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
+            names = await lane.look(_files_of, directory, vm_uid)
+        except (StorageError, OSError) as error:
+            _LOG.warning("a pool was not searched for disks to delete", pool=pool, uid=vm_uid, error=str(error))
+            if known:
+                raise
+            return 0
+        return await lane.change(_unlink, directory, names) if names else 0
 
     async def _make(self, wanted: Disk, lane: Lane) -> None:
         temporary = wanted.path.with_name(_TEMPORARY_PREFIX + wanted.path.name)
@@ -325,16 +343,16 @@ def _scan(directory: Path) -> list[tuple[str, str]]:
     return [found for found in parsed if found is not None]
 
 
-def _delete_in(directory: Path, vm_uid: str) -> int:
-    deleted = 0
-    for name in _entries(directory):
-        parsed = parse_disk_file(name.removeprefix(_TEMPORARY_PREFIX))
-        if parsed is not None and parsed[0] == vm_uid:
-            (directory / name).unlink(missing_ok=True)
-            deleted += not name.startswith(_TEMPORARY_PREFIX)
-    if deleted:
-        sync_directory(directory)
-    return deleted
+def _files_of(directory: Path, vm_uid: str) -> list[str]:
+    parsed = ((name, parse_disk_file(name.removeprefix(_TEMPORARY_PREFIX))) for name in _entries(directory))
+    return [name for name, found in parsed if found is not None and found[0] == vm_uid]
+
+
+def _unlink(directory: Path, names: Collection[str]) -> int:
+    for name in names:
+        (directory / name).unlink(missing_ok=True)
+    sync_directory(directory)
+    return sum(not name.startswith(_TEMPORARY_PREFIX) for name in names)
 
 
 def _rename_in(directory: Path, vm_uid: str, to: str) -> None:

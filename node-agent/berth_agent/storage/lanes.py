@@ -53,11 +53,7 @@ class Lane:
             StorageHangs: no answer in time, or an earlier call has not come back yet.
         """
         call = await self._begin(partial(function, *args, **kwargs), self._patience)
-        try:
-            async with asyncio.timeout(self._patience):
-                return await asyncio.wrap_future(call)
-        except TimeoutError as error:  # the file system's own as well
-            raise self._hangs() from error
+        return await self._outcome(call, self._patience)
 
     async def change(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run what changes files; a caller who is cancelled waits for its end first, until it is overdue.
@@ -66,19 +62,25 @@ class Lane:
             StorageHangs: no end in time, or an earlier call has not come back yet, so this one was not made.
         """
         within = self._patience * _CHANGES
-        call = asyncio.wrap_future(await self._begin(partial(function, *args, **kwargs), within))
-        call.add_done_callback(_retrieve)
+        call = await self._begin(partial(function, *args, **kwargs), within)
         due = asyncio.get_running_loop().time() + within
         try:
-            async with asyncio.timeout_at(due):
-                return await asyncio.shield(call)
-        except TimeoutError as error:  # the file system's own as well
-            raise self._hangs() from error
+            return await self._outcome(call, within)
         except asyncio.CancelledError:
             await _see_end(call, due)
             raise
 
-    async def _begin(self, function: Callable[[], T], within: float) -> Future[T]:
+    async def _outcome(self, call: "asyncio.Future[T]", within: float) -> T:
+        """What the call returns; one that has ended is never overdue, however late the loop comes to see that."""
+        await asyncio.wait({call}, timeout=within)
+        if not call.done():
+            raise self._hangs()
+        try:
+            return call.result()
+        except TimeoutError as error:  # the file system's own
+            raise self._hangs() from error
+
+    async def _begin(self, function: Callable[[], T], within: float) -> "asyncio.Future[T]":
         if self._is_hanging():
             raise self._hangs()
         try:
@@ -90,7 +92,9 @@ class Lane:
         call = self._executor.submit(function)
         self._due[call] = loop.time() + within
         call.add_done_callback(partial(self._tell, loop))
-        return call
+        awaited = asyncio.wrap_future(call)
+        awaited.add_done_callback(_retrieve)
+        return awaited
 
     def _tell(self, loop: asyncio.AbstractEventLoop, call: Future[Any]) -> None:
         """From the thread into the loop."""
@@ -102,8 +106,9 @@ class Lane:
         self._free.release()
 
     def _is_hanging(self) -> bool:
+        """Whether a call is overdue. A loop that stood still, or was stopped, has yet to be told of some that ended."""
         now = asyncio.get_running_loop().time()
-        return any(due <= now for due in self._due.values())
+        return any(due <= now and not call.done() for call, due in self._due.items())
 
     def _hangs(self) -> StorageHangs:
         return StorageHangs(

@@ -15,11 +15,15 @@ class Pools(Protocol):
         """The pools whose directories are on this node."""
         ...
 
+    def unready(self) -> Collection[str]:
+        """The pools that this node should have and cannot look into: disks may lie there."""
+        ...
+
     def directory_of(self, pool_name: str) -> Path:
         """The pool's directory, absolute.
 
         Raises:
-            PoolUnavailable: this node does not have the pool.
+            PoolUnavailable: this node does not have the pool, or it is not ready.
         """
         ...
 
@@ -33,6 +37,10 @@ class PoolDirectories:
     def names(self) -> Collection[str]:
         """See `Pools`."""
         return self.directories.keys()
+
+    def unready(self) -> Collection[str]:
+        """None: see `Pools`."""
+        return ()
 
     def directory_of(self, pool_name: str) -> Path:
         """See `Pools`."""

@@ -7,8 +7,8 @@ after another:
 - What the kubelet shows must be told from what it showed before. Most say which generation of the Pod their status is
   about, and agents go by it. With one that does not, an anchor is made smaller only once its last size was allocated,
   and nothing is added before the kubelet shows that it has taken the smaller one in; one that stays denied is remade.
-- A new anchor begins with what admitted VMs hold, and is then resized: the kubelet makes room for a new Pod of this
-  priority by ending others, which VMs that run are worth and VMs that only wait are not. A resize ends nobody.
+- A new anchor begins with what admitted VMs hold, and is then resized: one that asked for those that only wait, too,
+  might be turned down as a whole, and then nothing would stand for those that run.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,8 @@ _LOGGER = logging.getLogger(__name__)
 _HOLD = 5.0
 """Seconds for which a binding waits for a resize; then it is decided anew, and others get its place."""
 _LONG_AGO = -1e9
-_PRIORITY = "system-node-critical"
+_PRIORITY = "berth-anchor"
+"""Its PriorityClass (charts/berth/files/priority.yaml): for critical Pods, growing ones too, kubelets end others."""
 _USER = 65534
 """UID of nobody: the anchor only waits."""
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from tests.integration.operator.apiserver import MORTAL, Server
+import yaml
+from tests.integration.operator.apiserver import MORTAL, STATIC, Server
 from tests.integration.operator.waiting import eventually
 from tests.integration.operator.worlds import World
 
@@ -25,7 +26,7 @@ from berth_api.anchors import Size, anchor_name
 from berth_api.client import ApiClient, ApiError, ObjectList, Reflector
 from berth_api.fields import SYSTEM_NAMESPACE
 from berth_api.hypervisors import HypervisorSpec
-from berth_api.kinds import HYPERVISOR, NODE, POD, VIRTUAL_MACHINE
+from berth_api.kinds import HYPERVISOR, NODE, POD, PRIORITY_CLASS, VIRTUAL_MACHINE
 from berth_api.quantities import to_bytes, to_millis
 from berth_api.virtualmachines import VirtualMachine
 
@@ -188,6 +189,8 @@ def scheduler(server: Server) -> Iterator[None]:
 @pytest_asyncio.fixture
 async def node(world: World, scheduler: None, tmp_path: Path) -> AsyncIterator[Node]:
     del scheduler, tmp_path
+    priority = yaml.safe_load((STATIC / "priority.yaml").read_text())
+    await world.api.apply(PRIORITY_CLASS, priority["metadata"]["name"], "", priority, field_manager="administrator")
     await world.add_node(NAME, memory="8Gi", cpu="4")
     await world.api.apply(HYPERVISOR, NAME, "", {"spec": {"overcommit": {"cpu": 1}}}, field_manager="administrator")
     have = {"cpu": "4", "memory": "8Gi", "pods": "110"}

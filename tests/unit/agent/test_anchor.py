@@ -97,6 +97,25 @@ async def test_a_claim_waits_for_the_kubelet_and_is_admitted_the_moment_it_says_
 
 
 @virtual_time
+async def test_what_the_watch_tells_while_the_kubelets_word_is_asked_for_wakes_the_claim() -> None:
+    node, began = Node(), asyncio.get_running_loop().time()
+    node.put(1000)
+    node.put(1, seen=False)
+    answer = node.api.get
+
+    async def late(*args: Any, **kwargs: Any) -> Any:
+        found = await answer(*args, **kwargs)
+        node.api.get = answer  # type: ignore[method-assign]
+        node.put(1000)
+        await asyncio.sleep(0.1)
+        return found
+
+    node.api.get = late  # type: ignore[method-assign]
+    assert await node.admit("a") is None
+    assert asyncio.get_running_loop().time() - began < 1
+
+
+@virtual_time
 async def test_what_the_kubelet_denies_for_some_seconds_is_refused_and_the_message_says_who_holds_it() -> None:
     node, began = Node(), asyncio.get_running_loop().time()
     node.put(1, 1000, DEFERRED)

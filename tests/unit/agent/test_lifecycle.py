@@ -338,3 +338,14 @@ async def test_a_guest_whose_disk_is_full_is_not_resumed_over_and_over(node: Age
     await node.reconcile()
     assert node.hypervisor.methods().count("resume") == resumed
     assert condition(node, "Ready")["reason"] == "GuestDiskError"
+
+
+async def test_a_claim_that_was_restored_from_another_object_starts_nothing(node: AgentWorld) -> None:
+    body = node.vm
+    assert body is not None
+    body["status"] |= {"admittedClaim": "claim-1", "phase": "Running"}
+    body["status"]["claim"]["virtualMachineUID"] = "of-the-one-that-was-backed-up"
+    node.add(VIRTUAL_MACHINE, body)
+    await node.reconcile()
+    assert (await node.traces())["domains"] == []
+    assert node.hypervisor.methods().count("start") == 0

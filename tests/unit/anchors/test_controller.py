@@ -32,7 +32,7 @@ async def test_a_node_without_vms_has_the_smallest_anchor_and_it_belongs_to_the_
         ("Hypervisor", hypervisor["metadata"]["uid"])
     ]
     spec = pod["spec"]
-    assert (spec["nodeName"], spec["priorityClassName"]) == (NAME, "system-node-critical")
+    assert (spec["nodeName"], spec["priorityClassName"]) == (NAME, "berth-anchor")
     assert spec["automountServiceAccountToken"] is False
     assert spec["tolerations"] == [{"operator": "Exists"}]
     assert "limits" not in spec["containers"][0]["resources"]

@@ -355,6 +355,25 @@ async def test_it_says_how_long_a_key_has_waited_for_a_place() -> None:
     task.cancel()
 
 
+async def test_work_that_waits_to_get_its_place_back_is_not_stuck_where_others_have_it() -> None:
+    one = queue()
+
+    async def work(key: str) -> None:
+        if key == "lender":
+            async with one.aside(within=2):
+                await asyncio.sleep(1)
+        else:
+            await asyncio.sleep(290)
+
+    task = asyncio.create_task(one.run(work, 1))
+    for key in ("lender", "long", "longer"):
+        one.add(key)
+    for _ in range(28):
+        await asyncio.sleep(20)
+        assert one.stuck == ()
+    task.cancel()
+
+
 async def test_work_past_what_it_may_take_is_said_to_be_stuck_and_aside_it_may_take_longer() -> None:
     one = queue()
 

@@ -37,6 +37,14 @@ def test_the_chart_carries_the_definitions_that_the_operator_applies() -> None:
     assert carried == {f"{each.kind.plural}.yaml": definition(each) for each in CUSTOM_RESOURCES}
 
 
+def test_no_tool_takes_definitions_away_and_every_object_with_them() -> None:
+    carried = [yaml.safe_load(path.read_text()) for path in (CHART / "crds").glob("*.yaml")]
+    for each in (*carried, *yaml.safe_load_all((BASE / "base" / "crds.yaml").read_text())):
+        told = each["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
+        assert set(told.split(",")) == {"Prune=false", "Delete=false"}, each["metadata"]["name"]
+    assert {each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in carried} == {"keep"}
+
+
 def test_the_base_holds_what_the_chart_installs_and_nothing_of_helms() -> None:
     objects = list(yaml.safe_load_all((BASE / "base" / "berth.yaml").read_text()))
     hooks = {"berth-crds", "berth-test"}

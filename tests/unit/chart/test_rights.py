@@ -36,7 +36,7 @@ def test_nothing_names_a_namespace_that_is_not_the_releases(release: Release) ->
 
 
 def test_namespaced_objects_are_in_the_releases_namespace(release: Release) -> None:
-    cluster_wide = ("ClusterRole", "ClusterRoleBinding", "StoragePool", "VirtualNetwork")
+    cluster_wide = ("ClusterRole", "ClusterRoleBinding", "PriorityClass", "StoragePool", "VirtualNetwork")
     for thing in release.objects:
         if thing["kind"] in cluster_wide or "AdmissionPolicy" in thing["kind"]:
             assert "namespace" not in thing["metadata"], named(thing)

@@ -61,6 +61,14 @@ async def test_one_that_stays_away_is_gone_after_a_while_and_told_of_once(
     assert not presences.counts("u1")
 
 
+async def test_a_guest_may_come_and_go_for_months(presences: Presences, told: list[str]) -> None:
+    for _ in range(1100):
+        presences.see("u1", connected=True)
+        presences.see("u1", connected=False)
+        await asyncio.sleep(601)
+    assert len(told) == 1100
+
+
 @pytest.mark.parametrize("times", [1, 2, 6])
 async def test_each_time_it_takes_longer_up_to_ten_minutes(presences: Presences, told: list[str], times: int) -> None:
     for linger in (60, 120, 240, 480, 600, 600)[:times]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.looptime
 class Candidate:
     """An operator that stands for election and notes when it leads."""
 
-    def __init__(self, api: FakeApi, name: str) -> None:
+    def __init__(self, api: FakeApi, name: str, times: LeaseTimes | None = None) -> None:
         self.name, self.api = name, api
         self.terms: list[Leadership] = []
         self.leads = False
@@ -32,7 +32,7 @@ class Candidate:
             namespace="berth-system",
             name="berth-operator",
             identity=name,
-            times=LeaseTimes(),
+            times=times or LeaseTimes(),
             clock=loop.time,
             now=lambda: START + timedelta(seconds=loop.time()),
         )
@@ -79,6 +79,15 @@ async def test_the_first_leads_at_once_and_goes_on_leading() -> None:
         assert len(one.terms) == 1
         assert one.terms[0].valid
         assert lease(api)["leaseTransitions"] == one.terms[0].epoch == 1
+
+
+@pytest.mark.parametrize(("duration", "published"), [(6.4, 7), (9.0, 9), (6.7, 7)])
+async def test_others_are_told_no_less_than_the_holder_gives_itself(duration: float, published: int) -> None:
+    """The Lease has whole seconds; fewer of them, and who waits starts before the holder has stopped."""
+    api = FakeApi()
+    async with Candidate(api, "a", LeaseTimes(duration, renew_deadline=6.2)).standing() as one:
+        await one.began.wait()
+        assert lease(api)["leaseDurationSeconds"] == published
 
 
 async def test_a_second_waits_until_the_first_lets_go_and_has_a_later_epoch() -> None:

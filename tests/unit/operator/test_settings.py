@@ -97,6 +97,19 @@ def test_a_profile_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
     assert filters(path, "default") - filters(path, "dense") == {"TopologySpread"}
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LEASE_RETRY", "6"), ("LEASE_RENEW_DEADLINE", "9"), ("LEASE_DURATION", "6"), ("LEASE_DURATION", "inf")],
+)
+def test_times_of_the_lease_that_do_not_grow_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    assert (Settings().lease_times.retry, Settings().lease_times.renew_deadline) == (1.0, 6.0)
+    monkeypatch.setenv(f"BERTH_OPERATOR_{name}", value)
+    with pytest.raises(ValidationError, match=r"set BERTH_OPERATOR_LEASE_RETRY|finite number"):
+        Settings()
+
+
 def test_a_built_in_profile_may_be_configured_otherwise(tmp_path: Path) -> None:
     path = written(tmp_path, "profiles: [{name: default, scores: {MostAllocated: 2}}]")
     assert weights(path, "default")["MostAllocated"] == 2

@@ -229,6 +229,12 @@ def test_a_start_that_was_reported_counts_once() -> None:
     assert brought_up(reported, UNTOLD, NOW + timedelta(seconds=5)).status == reported.status
 
 
+def test_a_note_of_a_start_before_the_one_that_was_reported_says_nothing() -> None:
+    reported = brought_up(vm("Always", running(SOON)), ENDS["QEMU dies"], NOW)
+    older = replace(UNTOLD, started_at=LONG_AGO)
+    assert brought_up(reported, older, NOW).status == reported.status
+
+
 @pytest.mark.parametrize("status", [{"stoppedClaim": "c0"}, {}])
 def test_a_note_from_before_a_halt_says_nothing_under_the_next_claim(status: dict[str, Any]) -> None:
     before = replace(UNTOLD, claim_id="c0")

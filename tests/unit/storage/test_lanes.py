@@ -2,13 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
-from pathlib import Path
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path, PosixPath
 
 import pytest
 
+from berth_agent.reconcile.plan.steps import DeleteDisks
 from berth_agent.storage.disks import Disks
 from berth_agent.storage.errors import PoolUnavailable, StorageHangs
+from berth_agent.storage.lanes import PATIENCE as REAL_PATIENCE
 from berth_agent.storage.lanes import Lane, Lanes
 from berth_agent.storage.pools import PoolDirectories
 
@@ -61,6 +66,19 @@ async def test_a_look_that_hangs_is_left_behind_and_others_there_fail_at_once(se
                 break
             except StorageHangs:
                 await asyncio.to_thread(server.done.wait)
+
+
+@pytest.mark.parametrize("changing", [False, True])
+async def test_what_ended_while_the_loop_stood_still_is_not_overdue(server: Server, changing: bool) -> None:
+    within = 0.5
+    lane = Lane("here", patience=within / 6 if changing else within)
+    waiting = asyncio.create_task((lane.change if changing else lane.look)(server.ask))
+    await asyncio.to_thread(server.asked.wait, 20)
+    server.is_there.set()
+    assert server.done.wait(20)
+    time.sleep(within)  # noqa: ASYNC251 - the loop is to stand still
+    assert await lane.change(divmod, 7, 2) == (3, 1)
+    assert await waiting == "answer"
 
 
 async def test_a_change_is_waited_for_however_often_its_caller_is_cancelled(server: Server) -> None:
@@ -122,6 +140,76 @@ async def test_a_pool_that_hangs_holds_up_only_its_own_disks(server: Server, tmp
         await disks.delete_disks(UID, known=("far", "near"))
     assert not list((tmp_path / "near").iterdir()), "the others are deleted all the same"
     assert await disks.delete_disks(UID, known=("near",)) == 0, "an audit finds what might be left in a pool unknown"
+
+
+class HangingPath(PosixPath):
+    """A directory that cannot be read before its server is there."""
+
+    server: Server
+
+    def __fspath__(self) -> str:
+        self.server.ask()
+        return str(self)
+
+
+@dataclass(frozen=True)
+class Shelf(PoolDirectories):
+    """Pools of which some hang, from their first look on, and some are not ready."""
+
+    server: Server
+    away: frozenset[str] = frozenset()
+
+    def directory_of(self, pool_name: str) -> Path:
+        directory = super().directory_of(pool_name)
+        if not pool_name.startswith("far"):
+            return directory
+        path = HangingPath(directory)
+        path.server = self.server
+        return path
+
+    def unready(self) -> Collection[str]:
+        return self.away
+
+
+def put_disk(pool: Path) -> None:
+    pool.mkdir()
+    (pool / f"{UID}-root.qcow2").touch()
+
+
+@pytest.mark.parametrize("known", [("near",), ("far-0", "near")])
+async def test_pools_that_begin_to_hang_keep_nobody_from_deleting_in_time(
+    server: Server, tmp_path: Path, known: tuple[str, ...]
+) -> None:
+    pools = {name: tmp_path / name for name in ("far-0", "far-1", "far-2", "far-3", "near")}
+    put_disk(pools["near"])
+    disks = Disks(Shelf(pools, server), lanes=Lanes(patience=PATIENCE))
+    hangs = pytest.raises(StorageHangs) if "far-0" in known else nullcontext()
+    async with asyncio.timeout(PATIENCE * DeleteDisks.deadline / REAL_PATIENCE):
+        with hangs:
+            assert await disks.delete_disks(UID, known=known) == 1
+    assert not list(pools["near"].iterdir())
+
+
+async def test_a_pool_that_is_not_ready_is_not_taken_for_an_empty_one(server: Server, tmp_path: Path) -> None:
+    put_disk(tmp_path / "near")
+    disks = Disks(Shelf({"near": tmp_path / "near"}, server, frozenset({"away"})))
+    with pytest.raises(PoolUnavailable, match="away"):
+        await disks.backing_digests()
+    with pytest.raises(PoolUnavailable, match="away"):
+        await disks.delete_disks(UID, known=("away", "near"))
+    assert not list((tmp_path / "near").iterdir()), "the others are deleted all the same"
+    assert await disks.delete_disks(UID, known=("near", "gone")) == 0, "a pool without an object is not waited for"
+    assert await disks.delete_disks(UID) == 0, "where nobody can tell, an audit looks again once it is ready"
+    assert await disks.delete_disks(UID, known=("away",), leave_out=("away",)) == 0
+
+
+async def test_a_pool_that_must_not_be_read_matters_only_to_its_own_vms(tmp_path: Path, server: Server) -> None:
+    put_disk(tmp_path / "near")
+    pools = {"long": tmp_path / ("x" * 300), "near": tmp_path / "near"}
+    disks = Disks(Shelf(pools, server))
+    assert await disks.delete_disks(UID, known=("near",)) == 1
+    with pytest.raises(OSError, match="too long"):
+        await disks.delete_disks(UID, known=("long",))
 
 
 async def test_a_pool_that_is_not_there_is_passed_over_where_nothing_depends_on_it(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def _was_started_unseen(vm: VirtualMachine, observed: Observed) -> bool:
     if status.started_at is not None:
         claims.add(status.admitted_claim)
     return (
-        observed.started_at not in (None, status.started_at)
+        observed.started_at is not None
+        and (status.started_at is None or observed.started_at > status.started_at)
         and observed.claim_id in claims
         and observed.claim_id != status.stopped_claim
     )

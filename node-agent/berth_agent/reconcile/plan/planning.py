@@ -103,7 +103,7 @@ def _keep(desired: Desired, observed: Observed, now: datetime, *, paused: bool) 
     """What a running guest needs: its claim answered, its NICs whole, its hardware as it can be while it runs."""
     calm = _pause_or_resume(observed.power, paused=paused)
     if not desired.admitted:  # what a new claim gives is for the next look
-        return Plan((AdmitClaim(), *_repairs(desired, observed), *calm), look_again_after=timedelta())
+        return Plan((*calm, AdmitClaim(), *_repairs(desired, observed)), look_again_after=timedelta())
     steps = (*_repairs(desired, observed), *_plug(desired, observed), *calm)
     if desired.hardware is not None and desired.hardware.covered and holds_memory(desired.hardware, observed):
         return Plan(steps, look_again_after=MEMORY_INTERVAL)

@@ -12,6 +12,9 @@ from berth_api.hypervisors import HypervisorSpec
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Claim
 
+_RUNNING_WAITS = 5.0
+"""Seconds for which the next claim of a running guest waits for the kubelet: the guest has to be looked after, too."""
+
 
 async def admit(_step: AdmitClaim, work: Round) -> None:
     """Check the claim against what the node really has, before anything is created, and answer on the object.
@@ -64,6 +67,7 @@ async def _ask_kubelet(work: Round, claim: Claim, anchor: Anchor, epoch: int) ->
         uid,
         lambda: admissions.needed(uid, claim, _wishes(work).overcommit),
         lambda: admissions.admit(uid, claim, room, _wishes(work), current_epoch=epoch),
+        limit=_RUNNING_WAITS if work.observed.power.is_active else None,
     )
 
 
