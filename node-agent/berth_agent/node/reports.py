@@ -2,18 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import structlog
 
 from berth_agent.hypervisor.errors import HypervisorError
-from berth_agent.hypervisor.states import HostCapabilities
+from berth_agent.hypervisor.states import DomainOwner, HostCapabilities
 from berth_agent.network.errors import NetworkError
 from berth_agent.node.conditions import Trouble, conditions_of
 from berth_agent.reconcile.handovers import set_apart, used_by
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
+from berth_agent.storage.disk_names import is_uid
 from berth_api.client import AlreadyExists, ApiError, Forbidden
 from berth_api.fields import AGENT, AGENT_REMAINS
 from berth_api.hypervisors import (
@@ -33,6 +35,10 @@ from berth_api.workqueues import TryLater
 log = structlog.get_logger()
 
 
+_MOST_REMAINS = 1000
+_LONGEST_NAMESPACE = 63
+_LONGEST_NAME = 253
+"""What the API takes: see `HypervisorStatus.remains`."""
 LOOK_AGAIN_AFTER = 10.0
 """Seconds until a libvirt that does not answer is asked again; that it has returned is told by an event, mostly."""
 
@@ -179,9 +185,10 @@ class NodeReporter:
     def _remains(self) -> tuple[HypervisorRemains, ...]:
         """Other clusters' guests, with what they use: they are left alone, and no VM gets their room."""
         accelerator = self._tools.facts.capabilities.accelerator
+        nameable = (domain for domain in self._tools.facts.remains if _is_nameable(domain.owner))
         return tuple(
             HypervisorRemains(**domain.owner._asdict(), cpu=used.cpu, memory=used.memory)
-            for domain in self._tools.facts.remains
+            for domain in islice(nameable, _MOST_REMAINS)
             for used in (used_by(domain, accelerator),)
         )
 
@@ -200,6 +207,11 @@ def _firmware(host: HostCapabilities) -> tuple[FirmwareKind, ...]:
     efi: tuple[FirmwareKind, ...] = ("EFI",) if host.efi else ()
     secure: tuple[FirmwareKind, ...] = ("SecureBoot",) if host.secure_boot else ()
     return ("BIOS", *efi, *secure)
+
+
+def _is_nameable(owner: DomainOwner) -> bool:
+    """Whether the API server takes it: a record that somebody wrote by hand must not hold up the others."""
+    return is_uid(owner.uid) and len(owner.namespace) <= _LONGEST_NAMESPACE and len(owner.name) <= _LONGEST_NAME
 
 
 def _by_name(networks: Any) -> list[VirtualNetwork]:

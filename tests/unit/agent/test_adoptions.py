@@ -1,6 +1,6 @@
 """Guests of another cluster: never taken down, told of, counted, and adopted by the VM whose claim names them."""
 
-import json
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ from berth_agent.node.reports import NodeReporter
 from berth_agent.reconcile.reaping import find_remains
 from berth_agent.reconcile.rounds import Owner
 from berth_agent.storage.errors import DiskMismatch
+from berth_api.client import Forbidden
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.kinds import HYPERVISOR, NAMESPACE, VIRTUAL_MACHINE
 from berth_api.virtualmachines import Claim
@@ -98,6 +99,19 @@ async def test_the_node_tells_of_it_and_gives_nobody_its_room(world: AgentWorld)
     await reporter.report()
     assert not (world.api.peek(HYPERVISOR, NODE) or {})["status"].get("remains")
     assert world.tools.admissions.refuse("other", claim, room, spec, current_epoch=0) is None
+
+
+async def test_a_cluster_that_refuses_the_report_has_all_else_of_the_node_told(world: AgentWorld) -> None:
+    reporter = NodeReporter(world.tools, agent_version="1")
+    await world.tools.images.start()
+    await reporter.report()
+    await find_remains(world.tools)
+    world.api.fail(Forbidden(403, "Forbidden", "not to be written by agents"), verb="apply", kind=HYPERVISOR)
+    await reporter.report()
+    world.hypervisor.host = replace(world.hypervisor.host, cpus=4)
+    await reporter.report()
+    told = (world.api.peek(HYPERVISOR, NODE) or {})["status"]
+    assert (told["capacity"]["cpu"], told.get("remains", [])) == ("4", [])
 
 
 async def test_a_claim_that_names_it_makes_it_the_vms_own_without_touching_the_guest(world: AgentWorld) -> None:
@@ -184,7 +198,15 @@ async def test_it_is_not_taken_from_a_vm_of_another_name(world: AgentWorld) -> N
     await world.settle(3)
     assert (await guest(world, FORMER)).owner.name == "other"
     ready = next(each for each in world.status["conditions"] if each["type"] == "Ready")
-    assert "adopts a guest of its own name only" in json.dumps(world.status["conditions"]), ready
+    assert (ready["status"], ready["reason"]) == ("False", "NotAdoptable")
+    assert "adopts a guest of its own name only" in ready["message"]
+    body = world.vm
+    assert body is not None
+    body["metadata"]["deletionTimestamp"] = world.now.isoformat()
+    world.add(VIRTUAL_MACHINE, body)
+    await world.settle(4)
+    assert world.status["releasedClaim"] == "claim-2", "and does not keep its object from going"
+    assert (await guest(world, FORMER)).power is DomainPower.RUNNING
 
 
 async def test_a_disk_is_never_put_in_another_ones_place(world: AgentWorld) -> None:

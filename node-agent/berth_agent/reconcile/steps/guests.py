@@ -6,6 +6,7 @@ done comes last, and until it is there everything is done again, each part findi
 
 from berth_agent.hypervisor.states import DomainOwner
 from berth_agent.reconcile.plan.adoptions import former_uid
+from berth_agent.reconcile.plan.desired import Goal
 from berth_agent.reconcile.plan.steps import AdoptGuest
 from berth_agent.reconcile.rounds import Round, StepFailed
 from berth_agent.reconcile.steps.disks import pools_of
@@ -14,8 +15,18 @@ from berth_agent.reconcile.steps.disks import pools_of
 async def adopt(_step: AdoptGuest, work: Round) -> None:
     """Make what is here under the claim's `adopts`, or under the VM's own UID, say that it is this VM's."""
     tools, owner, former = work.tools, work.owner, former_uid(work.vm)
-    if former:
-        await _check(work, former)
+    lacking = await _why_not(work, former) if former else ""
+    if not lacking:
+        await _take_over(work, former)
+    elif work.desired.goal is not Goal.REMOVE:  # a VM that is deleted goes without
+        raise StepFailed("NotAdoptable", lacking, retryable=False)
+    await tools.origins.note(owner.uid, former)
+    if former and not lacking:
+        await tools.origins.forget(former)
+
+
+async def _take_over(work: Round, former: str) -> None:
+    tools, owner = work.tools, work.owner
     await tools.hypervisor.hand_over(former or owner.uid, DomainOwner(*owner), cluster=tools.origins.cluster)
     if former:
         await tools.attachments.hand_over(former, owner.uid)
@@ -23,22 +34,14 @@ async def adopt(_step: AdoptGuest, work: Round) -> None:
         await tools.disks.hand_over(former, owner.uid, known=pools_of(work.object) or frozenset())
         tools.admissions.adopt(former)
         tools.lookout.forget(former)
-    await tools.origins.note(owner.uid, former)
-    if former:
-        await tools.origins.forget(former)
 
 
-async def _check(work: Round, former: str) -> None:
-    """Take nobody else's guest, whatever a claim says: it would be lost to its owner.
-
-    Raises:
-        StepFailed: it is another VM's.
-    """
+async def _why_not(work: Round, former: str) -> str:
+    """Why what is here under this UID may not become the VM's: it is somebody else's, whatever the claim says."""
     if work.tools.view.vm(former) is not None:
-        message = f"the claim adopts {former}, which is another VM's UID: the guest stays its own"
-        raise StepFailed("NotAdoptable", message, retryable=False)
+        return f"the claim adopts {former}, which is another VM's UID: the guest stays its own"
     domain = await work.tools.hypervisor.domain(former)
     if domain is not None and (domain.owner.namespace, domain.owner.name) != work.vm.key:
         whose = f"{domain.owner.namespace}/{domain.owner.name}"
-        message = f"the claim adopts {former}, which is the guest of {whose}: a VM adopts a guest of its own name only"
-        raise StepFailed("NotAdoptable", message, retryable=False)
+        return f"the claim adopts {former}, which is the guest of {whose}: a VM adopts a guest of its own name only"
+    return ""
