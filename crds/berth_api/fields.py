@@ -10,6 +10,11 @@ OPERATOR_LEASE = OPERATOR
 """Name of the Lease by which one operator leads, in the system namespace."""
 FINALIZER = f"{GROUP}/vm"
 """Keeps a VirtualMachine until its claim is released. An admission policy sets it, the operator drops it."""
+ADOPT = f"{GROUP}/adopt"
+"""Annotation of a VirtualMachine that may go on with a guest of its name which a node reports: the node's name, or *.
+Whoever may annotate the VM agrees to what that node's agent says; without it agents could draw VMs to their nodes."""
+AGENT_REMAINS = "berth-agent-remains"
+"""Field manager of a node agent's report of guests that are another cluster's."""
 SYSTEM_NAMESPACE = "berth-system"
 """Default namespace of Berth's own objects: Leases, service accounts."""
 CONDITION_SCHEDULED = "Scheduled"

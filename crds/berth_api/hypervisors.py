@@ -87,6 +87,9 @@ class HypervisorRemains(Model):
     namespace: Annotated[str, Field(max_length=63)]
     name: Annotated[str, Field(max_length=253)]
     uid: Annotated[str, Field(max_length=64)]
+    cpu: MeasuredQuantity = "0"
+    """What its running guest takes of the node, as a claim would say it."""
+    memory: MeasuredQuantity = "0"
 
 
 class HypervisorStatus(Model):
@@ -112,7 +115,7 @@ class HypervisorStatus(Model):
     public_key: str | None = None
     """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
     remains: Annotated[tuple[HypervisorRemains, ...], Field(max_length=1000), ListMap(("uid",))] = ()
-    """Written by administrators: a node agent may not, since VMs without a node go where one of their name remains."""
+    """What decides only about VMs whose annotation berth.dev/adopt agrees to it: see `berth_api.fields.ADOPT`."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
 
 

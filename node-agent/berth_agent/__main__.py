@@ -36,11 +36,13 @@ from berth_agent.hypervisor.settings import LibvirtSettings
 from berth_agent.network.attacher import Attacher
 from berth_agent.node.anchors import Anchor
 from berth_agent.node.boots import BootUnknown, boot_id
+from berth_agent.node.clusters import cluster_identity
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.events import Events
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.heartbeats import Heartbeat
 from berth_agent.node.keys import NodeKey
+from berth_agent.node.origins import Origins
 from berth_agent.node.outages import OutageReporter
 from berth_agent.node.reports import NodeReporter
 from berth_agent.node.storage_pools import NodePools
@@ -196,6 +198,7 @@ async def _tools(
 ) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
+    cluster = await until_available("the cluster's identity", partial(cluster_identity, api))
     outage = OutageReporter(api, settings.node_name)
     server = (await api.connection()).server
     denied = (*settings.all_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
@@ -232,6 +235,7 @@ async def _tools(
         lookout=lookout,
         anchor=_anchor(settings, api, view),
         boot_id=boot_id(settings.boot_id_file),
+        origins=Origins(state / "origins", cluster),
     )
 
 

@@ -6,24 +6,28 @@ week would look alive to every new leader.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
 from berth_api.fields import CONDITION_LIBVIRT_READY
-from berth_api.hypervisors import Hypervisor
-from berth_api.quantities import to_bytes
+from berth_api.hypervisors import Hypervisor, HypervisorRemains
+from berth_api.quantities import to_bytes, to_millis
 from berth_api.storagepools import StoragePool
 from berth_operator.cluster import Cluster
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.cures import Cure
+from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.sealing import can_seal_to
 from berth_operator.store import Change, Key
 
+_REMAINS = "remains"
+"""Stands for a claim's id where a guest has none."""
 FAILURE_WINDOW = 600.0
 """Seconds for which a refusal or a failed start counts against a node."""
 
@@ -48,6 +52,12 @@ def facts_of(hypervisor: Hypervisor, node: Node | None, *, anchored: bool = Fals
         images=frozenset(HeldImage(image.digest, to_bytes(image.size)) for image in status.images),
         public_key=status.public_key if status.public_key and can_seal_to(status.public_key) else "",
     )
+
+
+def _holding_of(node: str, guest: HypervisorRemains) -> Holding:
+    """What a guest that no object accounts for takes of its node: no VM is given its room."""
+    owner = f"{guest.namespace}/{guest.name}"
+    return Holding(guest.uid, owner, _REMAINS, node, to_millis(guest.cpu), to_bytes(guest.memory))
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,18 @@ class Inventory:
     def remains(self, key: Key) -> list[tuple[str, str]]:
         """Nodes that hold a guest of this namespace and name which no object accounts for, and its UID there."""
         return sorted(self._remains.get(key, ()))
+
+    @contextmanager
+    def vacated(self, node: str | None, uid: str | None) -> Iterator[None]:
+        """Decide about the VM that goes on as a guest which remains as if that held nothing. Not to be awaited in."""
+        own = [holding for holding in self._snapshot.held_on(node or "") if holding.key == (uid, _REMAINS)]
+        for holding in own:
+            self._snapshot.give_back(holding)
+        try:
+            yield
+        finally:
+            for holding in own:
+                self._snapshot.take(holding)
 
     def alive(self, name: str) -> bool:
         """Whether the node's heartbeat is fresh."""
@@ -161,8 +183,10 @@ class Inventory:
         name = change.key[1]
         for old in change.old.status.remains if change.old else ():
             self._remains.get((old.namespace, old.name), set()).discard((name, old.uid))
+            self._snapshot.give_back(_holding_of(name, old))
         for new in change.new.status.remains if change.new else ():
             self._remains.setdefault((new.namespace, new.name), set()).add((name, new.uid))
+            self._snapshot.take(_holding_of(name, new))
         if (change.old.status.remains if change.old else ()) != (change.new.status.remains if change.new else ()):
             self._remains = {key: holders for key, holders in self._remains.items() if holders}
             self._happened(Cure.NODE_CHANGED)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 
 from berth_agent.network.attachments import Attachment, AttachmentRequest, AttachmentState
 from berth_agent.network.chains import Chain
@@ -48,6 +49,15 @@ class FakeAttachments:
         if self.faults:
             raise self.faults.popleft()
         self.here.pop((owner_uid, interface), None)
+
+    async def hand_over(self, owner_uid: str, to: str) -> None:
+        for (uid, interface), state in list(self.here.items()):
+            if uid == owner_uid:
+                self.calls.append(("hand over", interface))
+                if self.faults:
+                    raise self.faults.popleft()
+                self.here[to, interface] = replace(state, owner_uid=to)
+                del self.here[uid, interface]
 
     async def observe(self, owner_uid: str | None = None) -> Mapping[str, tuple[AttachmentState, ...]]:
         found: dict[str, tuple[AttachmentState, ...]] = {}

@@ -32,6 +32,7 @@ from berth_agent.hypervisor.states import (
     ConnectionEvent,
     DomainEvent,
     DomainEventKind,
+    DomainOwner,
     DomainPower,
     DomainState,
     DomainStatistics,
@@ -183,6 +184,15 @@ class FakeHypervisor:
             self._states[owner.uid] = state
         self._publish(owner.uid, DomainEventKind.DEFINED, "Added" if before is None else "Updated")
         return self._states[owner.uid]
+
+    async def hand_over(self, uid: str, owner: DomainOwner, *, cluster: str) -> None:
+        """Another owner, and the guest as it was."""
+        await self._called("hand_over", uid, owner, cluster)
+        for known in (self._states, self._defined):
+            if uid in known:
+                known[owner.uid] = replace(known.pop(uid), owner=owner, cluster=cluster)
+        if uid in self.xml:
+            self.xml[owner.uid] = self.xml.pop(uid)
 
     async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Run, or stand paused."""

@@ -8,7 +8,7 @@ them, so what an older one did not write yet is read as not known.
 from re import compile as regex
 from typing import Annotated, Self
 from xml.etree.ElementTree import Element as XMLElement
-from xml.etree.ElementTree import ParseError, fromstring
+from xml.etree.ElementTree import ParseError, SubElement, fromstring, tostring
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic_xml import BaseXmlModel, attr, element
@@ -52,6 +52,8 @@ class Owner(BaseXmlModel, tag="vm", ns=PREFIX, nsmap=_NSMAP):
         tag="restarted", ns=PREFIX, nsmap=_NSMAP, default=None
     )
     """`spec.restartedAt` that the domain was made for."""
+    cluster: Annotated[str, Field(max_length=253)] | None = element(ns=PREFIX, nsmap=_NSMAP, default=None)
+    """The cluster that the VM is in: what another one does not know of is not gone. None: made by an older Berth."""
     parts: Annotated[tuple[Part, ...], Field(max_length=64)] = ()
     """`DomainRequest.parts`, in the order of their names."""
 
@@ -97,6 +99,32 @@ class Metadata(Element, tag="metadata"):
     owner: Owner
 
 
+def handed_over(xml: str, *, namespace: str, name: str, uid: str, cluster: str) -> str:
+    """The element of another VM, all else that it says left as it is. As virDomainSetMetadata takes it: no namespace.
+
+    Args:
+        xml: As `Owner.read` takes it.
+        namespace: Of the VM that the domain is from now on.
+        name: Its name.
+        uid: Its UID.
+        cluster: The cluster that it is in; empty: not known.
+
+    Raises:
+        MetadataError: it is not what `owner_of` writes.
+    """
+    Owner.read(xml)
+    root = XMLElement(Owner.__xml_tag__ or "vm")
+    said = {"namespace": namespace, "name": name, "uid": uid, "cluster": cluster}
+    for child in fromstring(xml):  # noqa: S314 - read without declarations above
+        tag = _local(child.tag)
+        if tag not in said:
+            SubElement(root, tag, child.attrib).text = _text(child)
+    for tag, text in said.items():
+        if text:
+            SubElement(root, tag).text = text
+    return tostring(root, encoding="unicode")
+
+
 def owner_of(request: DomainRequest) -> Owner:
     """The record that the request's domain carries."""
     return Owner(
@@ -106,5 +134,6 @@ def owner_of(request: DomainRequest) -> Owner:
         claim_id=request.claim_id,
         generation=request.generation,
         restarted_at=request.restarted_at or None,
+        cluster=request.cluster or None,
         parts=tuple(Part(name=name, digest=digest) for name, digest in request.parts.items()),
     )

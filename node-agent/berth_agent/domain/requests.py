@@ -105,6 +105,10 @@ class DomainRequest:
     """File to which the guest's serial console is appended; virtlogd rotates it."""
     restarted_at: str = ""
     """`spec.restartedAt` that the domain is made for, as text; empty where there is none."""
+    cluster: str = ""
+    """Identity of the cluster that the VM is in; empty: not known."""
+    machine_id: str = ""
+    """What the guest knows itself by, where that is not its VM's UID: it was another's. Empty: it is."""
     parts: Mapping[str, str] = field(default_factory=dict, hash=False)
     """What the guest is made from, a hash for each aspect: `berth_agent.domain.hardware.parts_of`. Without order."""
 
@@ -128,7 +132,7 @@ class DomainRequest:
     @property
     def domain_uuid(self) -> str:
         """The UUID of the domain, which the guest sees in its SMBIOS tables."""
-        return self.firmware.uuid or self.uid
+        return self.firmware.uuid or self.machine_id or self.uid
 
 
 def _check_text(value: Any, where: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from berth_agent.cluster_view import ClusterView
 from berth_agent.node.pods import sum_of_requests
+from berth_agent.reconcile.plan.adoptions import former_uid
 from berth_agent.reconcile.reconciler import Reconciler
 from berth_agent.reconcile.rounds import Owner
 from berth_api.kinds import (
@@ -78,6 +79,9 @@ class Intake:
             if before is not None and replaced:
                 self._look_at(owner._replace(uid=before.metadata.uid))
             self._look_at(owner)
+            vm = self._view.vm(owner.uid)
+            if vm is not None and former_uid(vm):
+                self._reports.add_after(NODE_REPORT, GUESTS_PAUSE)
         elif before is None or replaced or event == "DELETED" or _has_new_spec(before, body):
             self._look_at_referrers(kind, owner)
             self._reports.add(NODE_REPORT)
@@ -97,8 +101,10 @@ class Intake:
             self._reports.add_after(NODE_REPORT, PODS_PAUSE)
 
     def domain_changed(self, owner: Owner) -> None:
-        """Libvirt says that something happened to a domain of ours."""
+        """Libvirt says that something happened to a domain of ours, or of another cluster's."""
         self._vms.add(owner)
+        if self._reconciler.is_apart(owner):
+            self._reports.add_after(NODE_REPORT, GUESTS_PAUSE)
 
     def guest_changed(self, owner: Owner) -> None:
         """Libvirt says that a guest has done something, which it may do again and again."""

@@ -61,6 +61,7 @@ def describe(root: Element, owner: Owner, facts: LiveFacts) -> DomainState:
         boot_memory=boot_memory(root),
         memory=boot_memory(root) + _plugged_memory(root),
         max_memory=boot_memory(root) + pluggable_memory(root),
+        cluster=owner.cluster or "",
         restarted_at=owner.restarted_at or "",
         parts=MappingProxyType({part.name: part.digest for part in owner.parts}),
         interfaces=tuple(_interface(item) for item in root.iterfind("devices/interface")),

@@ -23,9 +23,10 @@ from berth_agent.hypervisor.errors import (
     OperationInvalid,
 )
 from berth_agent.hypervisor.failures import is_broken, is_code, message_of
+from berth_agent.hypervisor.handovers import write_owner
 from berth_agent.hypervisor.notes import note_start, note_stop
 from berth_agent.hypervisor.powers import power_of
-from berth_agent.hypervisor.states import DomainState
+from berth_agent.hypervisor.states import DomainOwner, DomainState
 
 log = structlog.get_logger()
 
@@ -96,6 +97,15 @@ def define_domain(connection: Any, xml: str, *, validate: bool = False) -> Domai
     if state is None:
         raise DomainNotFound(f"the domain {name} vanished while it was being defined")
     return state
+
+
+def hand_over(connection: Any, search: Search, *, owner: DomainOwner, cluster: str) -> str | None:
+    """Write another VM into the domain's record; its UUID, or None where there is no domain."""
+    domain = find(connection, search)
+    if domain is None:
+        return None
+    write_owner(domain, owner, cluster)
+    return str(domain.UUIDString())
 
 
 def start_domain(connection: Any, search: Search, *, paused: bool, boot_id: str = "") -> None:

@@ -138,6 +138,13 @@ class LibvirtHypervisor:
                 self._owners[uuid] = before
             raise
 
+    async def hand_over(self, uid: str, owner: DomainOwner, *, cluster: str) -> None:
+        """Let the domain be another VM's from now on."""
+        act = partial(domains.hand_over, search=self._search(uid), owner=owner, cluster=cluster)
+        uuid = await self._connection.call(act, self._deadlines.change, subject=uid)
+        if uuid is not None:
+            self._owners[uuid] = owner
+
     async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:
         """Start the guest."""
         act = partial(domains.start_domain, search=self._search(uid), paused=paused, boot_id=boot_id)

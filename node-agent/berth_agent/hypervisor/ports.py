@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from berth_agent.hypervisor.states import (
+    DomainOwner,
     DomainState,
     DomainStatistics,
     GuestInfo,
@@ -46,6 +47,17 @@ class HypervisorPort(Protocol):
         Raises:
             DomainRejected: libvirt does not take the XML, or it carries no metadata of ours.
             DomainExists: the name or the UUID belongs to another domain.
+        """
+
+    async def hand_over(self, uid: str, owner: DomainOwner, *, cluster: str) -> None:
+        """Let the domain be another VM's from now on, without touching its guest. Where there is none, nothing is done.
+
+        Killed halfway it is still found under `uid`, and done again.
+
+        Args:
+            uid: Of the VM that it has been so far; may be the same.
+            owner: The VM that it is.
+            cluster: Identity of the cluster that the VM is in.
         """
 
     async def start(self, uid: str, *, paused: bool = False, boot_id: str = "") -> None:

@@ -76,6 +76,8 @@ class DomainState:
     """Bytes that the guest was started with, which nothing takes away from it while it runs."""
     max_memory: int
     """Bytes that it can be given while it runs."""
+    cluster: str = ""
+    """Identity of the cluster that the VM is in; empty: an older agent made it."""
     restarted_at: str = ""
     """`spec.restartedAt` that the domain was made for; empty: none, or not known."""
     parts: Mapping[str, str] = field(default_factory=dict)

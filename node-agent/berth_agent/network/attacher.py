@@ -81,9 +81,9 @@ class Attacher:
                 return await self._make(request, supplied(request))
             await asyncio.to_thread(self._refuse_conflicts, request)
             log.info("making attachment anew", vm=request.vm_name, namespace=request.namespace, why=self._why(entry))
-            kept_tap = entry.tap if _can_keep_tap(entry, request) else None
-            await uninterrupted(self._take_down(entry, keep_tap=kept_tap is not None))
-            return await self._make(request, supplied_again(request, entry), kept_tap)
+            kept = entry if _can_keep_tap(entry, request) else None
+            await uninterrupted(self._take_down(entry, keep_tap=kept is not None))
+            return await self._make(request, supplied_again(request, entry), kept)
 
     async def detach(self, owner_uid: str, interface: str) -> None:
         """Take down all there is, with what ADD was given; repeat it after an error, as often as it takes.
@@ -95,6 +95,21 @@ class Attacher:
             entry = await asyncio.to_thread(self._cache.read, owner_uid, interface)
             if entry is not None:
                 await uninterrupted(self._take_down(entry, keep_tap=False))
+
+    async def hand_over(self, owner_uid: str, to: str) -> None:
+        """Let all attachments of one owner be another's. Links and sandboxes keep their names; a guest may use them.
+
+        The new record is there before the old one goes: what is found under both is handed over again.
+        """
+        for entry in await asyncio.to_thread(lambda: list(self._cache.entries())):
+            interface = entry.request.interface
+            if entry.request.owner_uid != owner_uid:
+                continue
+            async with self._lock(owner_uid, interface), self._lock(to, interface):
+                request = replace(entry.request, owner_uid=to)
+                handed_over = replace(entry, request=request, link_key=entry.names.key)
+                await asyncio.to_thread(self._cache.write, handed_over)
+                await asyncio.to_thread(self._cache.remove, entry)
 
     async def check(self, owner_uid: str, interface: str) -> None:
         """Ask the plugins themselves whether an attachment is as they made it (CHECK).
@@ -127,7 +142,8 @@ class Attacher:
         Raises:
             DatapathFailed: the frames could not be sent.
         """
-        link = LinkNames.of(owner_uid, attachment.interface).veth
+        entry = self._cache.read(owner_uid, attachment.interface)
+        link = (entry.names if entry is not None else LinkNames.of(owner_uid, attachment.interface)).veth
         try:
             announce(link, frames(attachment.mac_address, attachment.ip_addresses))
         except OSError as error:
@@ -162,16 +178,20 @@ class Attacher:
         if lease is not None:
             await self._dhcp.start(entry.container_id, entry.sandbox, lease)
 
-    async def _make(self, request: AttachmentRequest, capability_args: Json, kept_tap: int | None = None) -> Attachment:
+    async def _make(
+        self, request: AttachmentRequest, capability_args: Json, kept: CacheEntry | None = None
+    ) -> Attachment:
+        """Make it; around the tap of an earlier incarnation, if that is kept, and under the names of that."""
         container_id = uuid.uuid4().hex
-        names = LinkNames.of(request.owner_uid, request.interface)
+        names = kept.names if kept is not None else LinkNames.of(request.owner_uid, request.interface)
         entry = CacheEntry(
             phase="adding",
             request=request,
             container_id=container_id,
             sandbox=names.sandbox(container_id),
             capability_args=capability_args,
-            kept_tap=kept_tap,
+            kept_tap=kept.tap if kept is not None else None,
+            link_key=kept.link_key if kept is not None else None,
         )
         await self._begin(entry)
         try:
@@ -182,7 +202,7 @@ class Attacher:
 
     async def _begin(self, entry: CacheEntry) -> None:
         """Write the first record, unless another holds the address: one that is being written counts as written."""
-        key = entry.names.key
+        key = LinkNames.of(entry.request.owner_uid, entry.request.interface).key
         async with self._deciding:
             await asyncio.to_thread(self._refuse_conflicts, entry.request, tuple(self._begun.values()))
             self._begun[key] = entry

@@ -165,6 +165,10 @@ class Attachments(Protocol):
         """Take down all there is of an attachment; nothing being there is success."""
         ...
 
+    async def hand_over(self, owner_uid: str, to: str) -> None:
+        """Let all attachments of one owner be another's, without touching them. Repeatable."""
+        ...
+
     async def observe(self, owner_uid: str | None = None) -> Mapping[str, tuple[AttachmentState, ...]]:
         """Return what is there, by owner."""
         ...

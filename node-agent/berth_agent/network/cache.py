@@ -41,6 +41,7 @@ class CacheEntry:
         attachment: what was produced; None until then.
         links: identity of tap and veth; None until both are there.
         kept_tap: interface index of a tap that an earlier incarnation made and a guest may have open.
+        link_key: what its links are named by, where that is not its owner: it was another's, and its guest runs.
     """
 
     format: Literal[1] = 1
@@ -53,6 +54,7 @@ class CacheEntry:
     attachment: Attachment | None = None
     links: HostLinks | None = None
     kept_tap: int | None = None
+    link_key: str | None = None
 
     @property
     def tap(self) -> int | None:
@@ -62,7 +64,8 @@ class CacheEntry:
     @property
     def names(self) -> LinkNames:
         """Its links' names."""
-        return LinkNames.of(self.request.owner_uid, self.request.interface)
+        own = LinkNames.of(self.request.owner_uid, self.request.interface)
+        return own if self.link_key is None else LinkNames(self.link_key)
 
 
 _ENTRY = TypeAdapter(CacheEntry)

@@ -2,25 +2,29 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import structlog
 
 from berth_agent.hypervisor.errors import HypervisorError
-from berth_agent.hypervisor.states import HostCapabilities
+from berth_agent.hypervisor.states import DomainOwner, HostCapabilities
 from berth_agent.network.errors import NetworkError
 from berth_agent.node.conditions import Trouble, conditions_of
+from berth_agent.reconcile.handovers import set_apart, used_by
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
-from berth_api.client import AlreadyExists, ApiError
-from berth_api.fields import AGENT
+from berth_agent.storage.disk_names import is_uid
+from berth_api.client import AlreadyExists, ApiError, Forbidden
+from berth_api.fields import AGENT, AGENT_REMAINS
 from berth_api.hypervisors import (
     FirmwareKind,
     Hypervisor,
     HypervisorCapacity,
     HypervisorImage,
     HypervisorNetwork,
+    HypervisorRemains,
     HypervisorStatus,
 )
 from berth_api.kinds import HYPERVISOR
@@ -31,6 +35,10 @@ from berth_api.workqueues import TryLater
 log = structlog.get_logger()
 
 
+_MOST_REMAINS = 1000
+_LONGEST_NAMESPACE = 63
+_LONGEST_NAME = 253
+"""What the API takes: see `HypervisorStatus.remains`."""
 LOOK_AGAIN_AFTER = 10.0
 """Seconds until a libvirt that does not answer is asked again; that it has returned is told by an event, mostly."""
 
@@ -49,6 +57,8 @@ class NodeReporter:
         self._now = now
         self._written: tuple[str, Mapping[str, Any]] | None = None
         """What was last written, and the UID of the object that it was written on."""
+        self._told: tuple[HypervisorRemains, ...] | None = None
+        """Guests of another cluster that were last reported, or refused."""
 
     async def ensure_object(self) -> None:
         """Make the Hypervisor if there is none, with an empty spec: the spec is the administrator's.
@@ -88,7 +98,9 @@ class NodeReporter:
             status = known.status if known is not None else HypervisorStatus()
         before = known.status.conditions if known is not None else ()
         conditions = conditions_of(before, libvirt=libvirt, node=trouble, now=self._now())
-        await self._write(known, status.model_copy(update={"conditions": conditions}).to_api())
+        told = status.model_copy(update={"conditions": conditions}).to_api()
+        await self._write(known, {name: value for name, value in told.items() if name != "remains"})
+        await self._tell_remains()
         if trouble is not None:
             raise TryLater(trouble.message)
         return LOOK_AGAIN_AFTER if libvirt is not None else None
@@ -101,7 +113,7 @@ class NodeReporter:
             log.warning("libvirt does not answer, guests go on", reason=error.reason, error=str(error))
             return Trouble.of(error)
         await self._tools.facts.pools.refresh(self._tools.view.pools())
-        return None
+        return await self._look_for_remains()
 
     async def _write(self, known: Hypervisor | None, status: Mapping[str, Any]) -> None:
         uid = known.metadata.uid if known is not None else ""
@@ -143,6 +155,43 @@ class NodeReporter:
             public_key=self._tools.key.public,
         )
 
+    async def _look_for_remains(self) -> Trouble | None:
+        """See whether other clusters' guests are still there. None come while the agent runs."""
+        if not self._tools.facts.remains:
+            return None
+        try:
+            set_apart(self._tools, await self._tools.hypervisor.domains())
+        except HypervisorError as error:
+            return Trouble.of(error)
+        return None
+
+    async def _tell_remains(self) -> None:
+        """Report them apart from all else, which must be told even where the cluster refuses this."""
+        node, remains = self._tools.node_name, self._remains()
+        known = self._tools.view.hypervisor(node)
+        if remains == (self._told if self._told is not None or known is None else known.status.remains):
+            return
+        body = {"status": {"remains": [guest.to_api() for guest in remains]}}
+        try:
+            written = await self._tools.api.apply(
+                HYPERVISOR, node, "", body, field_manager=AGENT_REMAINS, subresource="status"
+            )
+        except Forbidden as error:
+            log.warning("guests of another cluster may not be reported", error=str(error), guests=len(remains))
+        else:
+            self._tools.view.put(HYPERVISOR, written)
+        self._told = remains
+
+    def _remains(self) -> tuple[HypervisorRemains, ...]:
+        """Other clusters' guests, with what they use: they are left alone, and no VM gets their room."""
+        accelerator = self._tools.facts.capabilities.accelerator
+        nameable = (domain for domain in self._tools.facts.remains if _is_nameable(domain.owner))
+        return tuple(
+            HypervisorRemains(**domain.owner._asdict(), cpu=used.cpu, memory=used.memory)
+            for domain in islice(nameable, _MOST_REMAINS)
+            for used in (used_by(domain, accelerator),)
+        )
+
     async def _network(self, network: VirtualNetwork) -> HypervisorNetwork:
         name = network.metadata.name
         try:
@@ -158,6 +207,11 @@ def _firmware(host: HostCapabilities) -> tuple[FirmwareKind, ...]:
     efi: tuple[FirmwareKind, ...] = ("EFI",) if host.efi else ()
     secure: tuple[FirmwareKind, ...] = ("SecureBoot",) if host.secure_boot else ()
     return ("BIOS", *efi, *secure)
+
+
+def _is_nameable(owner: DomainOwner) -> bool:
+    """Whether the API server takes it: a record that somebody wrote by hand must not hold up the others."""
+    return is_uid(owner.uid) and len(owner.namespace) <= _LONGEST_NAMESPACE and len(owner.name) <= _LONGEST_NAME
 
 
 def _by_name(networks: Any) -> list[VirtualNetwork]:

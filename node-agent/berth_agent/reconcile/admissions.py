@@ -4,7 +4,7 @@ The truth is on the objects: the ledger is loaded from the API server's complete
 Deciding and noting are one synchronous step, so no other admission comes between.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from berth_agent.reconcile.plan.admission import Refusal, admit
 from berth_api.allocatable import NOTHING, Amounts
@@ -19,6 +19,7 @@ class Admissions:
 
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
+        self._apart: dict[str, Claim] = {}
 
     def load(self, vms: Iterable[VirtualMachine]) -> None:
         """Take over the claims that the objects say are admitted."""
@@ -28,7 +29,7 @@ class Admissions:
     def note(self, vm: VirtualMachine) -> None:
         """Take over the claim of one VM if it is admitted and not released."""
         status, claim = vm.status, vm.status.claim
-        if claim is None or claim.id == status.released_claim:
+        if claim is None or claim.id == status.released_claim or vm.has_foreign_claim:
             return
         if claim.id == status.stopped_claim:
             self.rest(vm.metadata.uid, claim)
@@ -67,7 +68,7 @@ class Admissions:
         """Why the claim would not be admitted now."""
         if self.admitted(uid, claim):
             return None
-        return admit(claim, self._others(uid), room, spec, pods, current_epoch=current_epoch)
+        return admit(claim, {**self._apart, **self._others(uid)}, room, spec, pods, current_epoch=current_epoch)
 
     def admitted(self, uid: str, claim: Claim) -> bool:
         """Whether just this claim is admitted."""
@@ -98,6 +99,17 @@ class Admissions:
     def rest(self, uid: str, claim: Claim) -> None:
         """Count of the claim all but CPU and memory: its guest is off. Under this claim it does not start again."""
         self._claims[uid] = claim.model_copy(update={"cpu": "0", "memory": "0"})
+
+    def set_apart(self, used: Mapping[str, Claim]) -> None:
+        """Count what guests use that no claim of this cluster accounts for, by UID, in place of what was said before.
+
+        They are not part of what the node's anchor has to have: nobody asks the kubelet for them.
+        """
+        self._apart = dict(used)
+
+    def adopt(self, uid: str) -> None:
+        """The guest that was known under this UID has a VM now, whose claim accounts for it."""
+        self._apart.pop(uid, None)
 
     def release(self, uid: str) -> None:
         """Give the VM's room back."""

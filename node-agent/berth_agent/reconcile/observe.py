@@ -10,6 +10,7 @@ import structlog
 
 from berth_agent.hypervisor.states import DomainPower, DomainState
 from berth_agent.network.attachments import AttachmentState
+from berth_agent.reconcile.plan.adoptions import former_uid
 from berth_agent.reconcile.plan.observed import Observed, ObservedDisk, ObservedInterface, Power
 from berth_agent.reconcile.rounds import Tools
 from berth_agent.storage.disks import Disk as FoundDisk
@@ -48,7 +49,19 @@ async def observe(tools: Tools, vm: VirtualMachine) -> Observed:
                 digest=found.backing_digest or "",
                 target=targets.get(wanted.name, ""),
             )
-    return replace(await _observe_around(tools, uid, domain), disks=disks)
+    observed = replace(await _observe_around(tools, uid, domain), disks=disks)
+    return replace(observed, to_adopt=await _is_to_adopt(tools, vm, domain, observed))
+
+
+async def _is_to_adopt(tools: Tools, vm: VirtualMachine, domain: DomainState | None, observed: Observed) -> bool:
+    """Whether the records of what is here have yet to say that it is this VM's, of this cluster."""
+    former, origin = former_uid(vm), await tools.origins.of(vm.metadata.uid)
+    if former and (origin is None or origin.former != former):
+        return True
+    if observed.nothing or not tools.origins.cluster:
+        return False
+    said = (domain.cluster if domain is not None else None, origin.cluster if origin is not None else "")
+    return any(cluster not in (None, tools.origins.cluster) for cluster in said)
 
 
 async def _disk(tools: Tools, uid: str, wanted: Disk) -> FoundDisk | None:

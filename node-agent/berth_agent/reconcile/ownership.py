@@ -5,7 +5,7 @@ the answer is never taken from the watch: only 404, another object under the nam
 that what is here may go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,12 +19,13 @@ from berth_api.virtualmachines import VirtualMachine
 async def bound_elsewhere_or_gone(api: Api, *, node: str, owner: Owner) -> bool:
     """Whether the API server says that nothing of this VM belongs on this node.
 
-    An object without a binding counts as ours: nothing is destroyed on its account.
+    An object without a binding counts as ours: nothing is destroyed on its account. So does one here that adopts what
+    its node knows under this UID.
 
     Raises:
         ApiError: the API server gave no answer; then nothing may be destroyed.
     """
-    vm = await current(api, owner)
+    vm = await _found(api, owner, _goes_on_as)
     return vm is None or vm.status.node_name not in (None, "", node)
 
 
@@ -35,19 +36,28 @@ async def current(api: Api, owner: Owner) -> VirtualMachine | None:
         ApiError: the API server gave no answer.
         ObjectUnreadable: it gave one that cannot be understood; nothing may be destroyed either.
     """
-    if not owner.name:
-        return await _search(api, owner.uid)
-    try:
-        vm = _read(await api.get(VIRTUAL_MACHINE, owner.name, owner.namespace))
-    except NotFound:
-        return None
-    return vm if vm.metadata.uid == owner.uid else None
+    return await _found(api, owner, _is)
 
 
-async def _search(api: Api, uid: str) -> VirtualMachine | None:
+def _is(body: Mapping[str, Any], uid: str) -> bool:
+    return bool(body["metadata"]["uid"] == uid)
+
+
+def _goes_on_as(body: Mapping[str, Any], uid: str) -> bool:
+    return _is(body, uid) or (body.get("status", {}).get("claim") or {}).get("adopts") == uid
+
+
+async def _found(api: Api, owner: Owner, is_it: Callable[[Mapping[str, Any], str], bool]) -> VirtualMachine | None:
     """Of what is left on a node sometimes only the UID is known, which the API server does not look up."""
-    listed = await api.list(VIRTUAL_MACHINE)
-    return next((_read(body) for body in listed.items if body["metadata"]["uid"] == uid), None)
+    bodies: Sequence[Mapping[str, Any]]
+    if not owner.name:
+        bodies = (await api.list(VIRTUAL_MACHINE)).items
+    else:
+        try:
+            bodies = [await api.get(VIRTUAL_MACHINE, owner.name, owner.namespace)]
+        except NotFound:
+            return None
+    return next((_read(body) for body in bodies if is_it(body, owner.uid)), None)
 
 
 def _read(body: Mapping[str, Any]) -> VirtualMachine:

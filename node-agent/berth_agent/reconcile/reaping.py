@@ -2,11 +2,15 @@
 
 Done at the start and every few minutes. Nothing is destroyed here: what has no VM is handed to the reconciler, which
 asks the API server about that VM once more. A list that failed or was cut off raises, and nothing is compared. On a
-shared pool the disks of other nodes' VMs are no remains.
+shared pool the disks of other nodes' VMs are no remains. Nor is what another cluster has made, or a VM adopts.
 """
+
+from collections.abc import Iterable
 
 import structlog
 
+from berth_agent.hypervisor.states import DomainState
+from berth_agent.reconcile.handovers import set_apart
 from berth_agent.reconcile.rounds import Owner, Tools
 from berth_api.kinds import VIRTUAL_MACHINE
 
@@ -20,20 +24,25 @@ async def find_remains(tools: Tools) -> frozenset[Owner]:
         ApiError: there is no complete list; nobody may be called gone.
         HypervisorError, NetworkError, StorageError: the node could not be looked at.
     """
-    here = await owners_here(tools)
+    domains = await tools.hypervisor.domains()
+    set_apart(tools, domains)
+    here = await owners_here(tools, domains)
     if not here:
         return frozenset()
     listed = await tools.api.list(VIRTUAL_MACHINE)
     bound = {body["metadata"]["uid"]: body.get("status", {}).get("nodeName") for body in listed.items}
-    remains = frozenset(owner for owner in here if bound.get(owner.uid, "") not in (None, tools.node_name))
+    spared = {(body.get("status", {}).get("claim") or {}).get("adopts") for body in listed.items}
+    spared |= {domain.owner.uid for domain in tools.facts.remains} | await tools.origins.foreign()
+    gone = (owner for owner in here if bound.get(owner.uid, "") not in (None, tools.node_name))
+    remains = frozenset(owner for owner in gone if owner.uid not in spared)
     if remains:
         log.info("found remains", vms=sorted(owner.uid for owner in remains))
     return remains
 
 
-async def owners_here(tools: Tools) -> frozenset[Owner]:
+async def owners_here(tools: Tools, domains: Iterable[DomainState]) -> frozenset[Owner]:
     """Everybody who has anything on this node. Where only a UID is known, namespace and name are empty."""
-    named = {domain.owner.uid: Owner(*domain.owner) for domain in await tools.hypervisor.domains()}
+    named = {domain.owner.uid: Owner(*domain.owner) for domain in domains}
     uids = set(named)
     for owner in await tools.attachments.owners():
         uids.add(owner)

@@ -16,6 +16,7 @@ from time import perf_counter
 
 import structlog
 
+from berth_agent.reconcile.handovers import is_adopted, is_foreign
 from berth_agent.reconcile.hardwares import hardware_of
 from berth_agent.reconcile.holds import Holds
 from berth_agent.reconcile.observe import observe, observe_remains
@@ -178,6 +179,9 @@ class Reconciler:
         claim = vm.status.claim
         if claim is None or vm.has_foreign_claim or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
+        if vm.has_foreign_claim:  # it comes from a back-up of another object, and the operator will take it away
+            log.info("a claim for another object counts for nothing", **Owner.of(vm).fields, of=claim.machine_uid)
+            return None
         observed = self._look_out(vm, await observe(self._tools, vm))
         held = 0.0 if self._is_overdue(vm.metadata.uid) else self._holds.remaining(vm, state=_state(observed))
         return held or await self._round(vm, observed)
@@ -202,6 +206,10 @@ class Reconciler:
         running.interrupted = True
         if running.task is not None:
             running.task.cancel()
+
+    def is_apart(self, owner: Owner) -> bool:
+        """Whether it is another cluster's guest, of which the node tells."""
+        return any(domain.owner.uid == owner.uid for domain in self._tools.facts.remains)
 
     def changed(self, owner: Owner) -> None:
         """Something that the VM refers to has changed: what failed may succeed now."""
@@ -244,12 +252,15 @@ class Reconciler:
 
     async def _purge(self, owner: Owner) -> float | None:
         """Take down what is left of a VM, once the API server itself says that it does not belong here."""
+        if is_adopted(self._tools, owner.uid) or await is_foreign(self._tools, owner.uid):
+            return None
         if not await bound_elsewhere_or_gone(self._tools.api, node=self._tools.node_name, owner=owner):
             return _LOOK_AGAIN_AFTER_DOUBT
         work = Round.of_nobody(owner, await observe_remains(self._tools, owner.uid), self._tools, self.report)
         failure = await self._act(work, plan(work.desired, work.observed, self._now()).steps)
         if failure is not None:
             raise RemainsError(failure)
+        await self._tools.origins.forget(owner.uid)
         self._tools.lookout.forget(owner.uid)
         self._chronicle.forget(owner.uid)
         self._tools.admissions.release(owner.uid)

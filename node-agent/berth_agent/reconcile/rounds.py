@@ -14,6 +14,7 @@ from berth_agent.node.anchors import Anchor
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey, UnsealFailed
+from berth_agent.node.origins import Origins
 from berth_agent.reconcile.admissions import Admissions
 from berth_agent.reconcile.epochs import Epochs
 from berth_agent.reconcile.holds import fingerprint
@@ -115,6 +116,7 @@ class Tools:
     key: NodeKey
     admissions: Admissions
     epochs: Epochs
+    origins: Origins
     lookout: Lookout = field(default_factory=NoLookout)
     turns: Turns = field(default_factory=Turns)
     anchor: Anchor | None = None

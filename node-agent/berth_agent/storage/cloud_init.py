@@ -64,6 +64,7 @@ class Seed:
     Attributes:
         vm_uid: the VM's UID.
         vm_name: the VM's name, which becomes the hostname.
+        machine_id: what the guest knows itself by, where that is not its VM's UID; empty: it is.
         interfaces: in the order of the spec.
         ssh_authorized_keys: for the image's default user.
         user_data: the user's own bytes, passed on as they are; None for none.
@@ -71,6 +72,7 @@ class Seed:
 
     vm_uid: str
     vm_name: str
+    machine_id: str = ""
     interfaces: tuple[SeedInterface, ...] = ()
     ssh_authorized_keys: tuple[str, ...] = ()
     user_data: bytes | None = None
@@ -101,7 +103,7 @@ def instance_id(seed: Seed) -> str:
     """
     network = [_set_values(interface) for interface in seed.interfaces]
     canonical = json.dumps(network, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f"{seed.vm_uid}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+    return f"{seed.machine_id or seed.vm_uid}-{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
 
 
 def hostname(vm_name: str) -> str:

@@ -139,6 +139,34 @@ class Disks:
             deleted += outcome
         return deleted
 
+    async def hand_over(self, vm_uid: str, to: str, *, known: Collection[str]) -> None:
+        """Let all disks of one VM be another's, under its name; a guest that has them open goes on with them.
+
+        Each is under one of the two names at any moment, and repeating it goes on with what is left.
+
+        Args:
+            vm_uid: UID of the VM that has had them.
+            to: UID of the VM that has them from now on.
+            known: pools that the VM has disks in; others are searched after them, those that do not answer left out.
+
+        Raises:
+            InvalidName: one of the UIDs is none.
+            DiskMismatch: the other VM has such a disk already.
+            PoolUnavailable, StorageHangs, OSError: a pool that is known cannot be looked into.
+        """
+        check_uid(vm_uid)
+        check_uid(to)
+        async with self._lock_of(vm_uid):
+            for pool in sorted({*self._pools.names(), *known}, key=lambda name: (name not in known, name)):
+                try:
+                    directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
+                    if any(uid == vm_uid for uid, _ in await lane.look(_scan, directory)):
+                        await lane.change(_rename_in, directory, vm_uid, to)
+                except (StorageError, OSError) as error:
+                    if pool in known or isinstance(error, DiskMismatch):
+                        raise
+                    _LOG.warning("a pool was not searched for disks to hand over", pool=pool, error=str(error))
+
     async def disk(self, *, vm_uid: str, disk_name: str, pool_name: str) -> Disk | None:
         """The disk as its own header describes it, or None where there is none; its image is not needed for that.
 
@@ -325,6 +353,27 @@ def _unlink(directory: Path, names: Collection[str]) -> int:
         (directory / name).unlink(missing_ok=True)
     sync_directory(directory)
     return sum(not name.startswith(_TEMPORARY_PREFIX) for name in names)
+
+
+def _rename_in(directory: Path, vm_uid: str, to: str) -> None:
+    """A link first, which fails where something else is there: no disk that a guest has written to is ever replaced."""
+    renamed = False
+    for name in _entries(directory):
+        parsed = parse_disk_file(name)
+        if parsed is None or parsed[0] != vm_uid:
+            continue
+        old, new = directory / name, directory / disk_file(to, parsed[1])
+        try:
+            os.link(old, new, follow_symlinks=False)
+        except FileExistsError:
+            if not old.samefile(new):
+                raise DiskMismatch(
+                    f"disk {parsed[1]} is there twice, as {old.name} and as {new.name}: one of them has to go"
+                ) from None
+        old.unlink()
+        renamed = True
+    if renamed:
+        sync_directory(directory)
 
 
 def _disk_files(directory: Path) -> list[str]:

@@ -69,6 +69,14 @@ class Seeds:
         """
         return await run_in_thread(_delete, self.path_of(vm_uid))
 
+    async def hand_over(self, vm_uid: str, to: str) -> None:
+        """Let the seed of one VM be another's. A guest that has it open goes on with it. Repeatable.
+
+        Raises:
+            InvalidName: one of the UIDs is none.
+        """
+        await run_in_thread(_rename, self.path_of(vm_uid), self.path_of(to))
+
     async def seeds(self) -> frozenset[str]:
         """The UIDs of the VMs that have a seed here, or the rest of one: one directory scan."""
         return await run_in_thread(_scan, self._directory)
@@ -112,6 +120,14 @@ def _ensure(path: Path, documents: Mapping[str, bytes]) -> None:
         return
     path.parent.mkdir(mode=_PASSABLE, parents=True, exist_ok=True)
     write_atomically(path, iso_of(documents))
+
+
+def _rename(path: Path, new: Path) -> None:
+    try:
+        path.rename(new)
+    except FileNotFoundError:
+        return
+    sync_directory(new.parent)
 
 
 def _delete(path: Path) -> bool:

@@ -98,11 +98,12 @@ class Deciding:
         Raises:
             Unbindable: an address, or the node's key, stands in the way.
         """
-        placement = place(self._inventory.snapshot(), wish.request, wish.profile)
+        request = wish.request
+        with self._inventory.vacated(request.requirements.node_name, wish.adopts):
+            placement = place(self._inventory.snapshot(), request, wish.profile)
         if isinstance(placement, Rejection):
             return placement
         interfaces = self._interfaces.choose(vm, wish.resolved.networks)
-        request = wish.request
         amounts = Amounts(request.cpu, placement.memory, dict(request.pools))
         claim = self._claim(vm, amounts, interfaces, self._seal(placement.node, user_data), epoch)
         claim = claim.model_copy(update={"adopts": wish.adopts})

@@ -17,6 +17,7 @@ from tests.e2e.faults.dying_agent import VARIABLE, Fuse
 from tests.e2e.faults.timelines import Timeline
 from tests.e2e.faults.watchers import GuestWatcher
 
+from berth_agent.domain.metadata import NAMESPACE_URI, PREFIX, Owner, handed_over
 from berth_agent.reconcile.plan import steps
 from berth_agent.reconcile.steps import ACTIONS
 from berth_dev.clusters import Cluster
@@ -40,6 +41,7 @@ class Scene:
         first: What the VM's spec has that others do not have.
         done: What kubectl waits for in the end.
         deleted: The VM is deleted.
+        adopted: The guest's record is made one of an older agent, which knew no clusters.
         starts: How many processes the guest has had in the end.
     """
 
@@ -47,6 +49,7 @@ class Scene:
     first: Mapping[str, Any] = field(default_factory=dict)
     done: str = "--for=condition=Ready"
     deleted: bool = False
+    adopted: bool = False
     starts: int = 1
 
 
@@ -66,7 +69,9 @@ MORE_MEMORY = Scene(
     {"memory": {"size": "96Mi", "maxSize": "352Mi"}},
     done="--for=jsonpath={.status.observedGeneration}=2",
 )
+ADOPT = Scene('{"metadata":{"annotations":{"look":"again"}}}', adopted=True)
 SCENES: Mapping[type[steps.Step], Scene] = {
+    steps.AdoptGuest: ADOPT,
     steps.AdmitClaim: CREATE,
     steps.CreateDisk: CREATE,
     steps.AttachInterface: CREATE,
@@ -145,17 +150,36 @@ def test_the_next_agent_goes_on_where_one_died(
         agent.start()
         world.kubectl("wait", scene.done, f"--timeout={DONE_SECONDS}s", f"{VM}/web", timeout=DONE_SECONDS + 10)
         agent.wait_ready()
+        if scene.adopted:
+            deadline = time.monotonic() + DEATH_SECONDS
+            while "cluster>" not in _record(world, f"{world.namespace}_web"):
+                assert poll_until(deadline, interval=0.1), "the guest's record does not tell its cluster"
         assert watcher.overlaps == []
         assert watcher.starts(f"{world.namespace}_web") <= scene.starts
 
 
 def _act(world: World, scene: Scene, vm: dict[str, Any]) -> None:
+    if scene.adopted:
+        _forget_cluster(world, f"{world.namespace}_web")
     if scene.deleted:
         world.kubectl("delete", VM, "web", "--wait=false")
     elif scene.change is None:
         world.apply(vm)
     else:
         world.kubectl("patch", f"{VM}/web", "--type=merge", "-p", scene.change)
+
+
+def _record(world: World, domain: str, *options: str) -> str:
+    return world.cluster.node(NODE).exec(["virsh", "metadata", domain, NAMESPACE_URI, *options]).stdout
+
+
+def _forget_cluster(world: World, domain: str) -> None:
+    for where in ("--config", "--live"):
+        owner = Owner.read(_record(world, domain, where))
+        told = handed_over(
+            _record(world, domain, where), namespace=owner.namespace, name=owner.name, uid=owner.uid, cluster=""
+        )
+        _record(world, domain, where, "--key", PREFIX, "--set", told)
 
 
 _TWO_OF_ALL: Mapping[str, Any] = {

@@ -15,7 +15,6 @@ from tests.integration.security.rules import (
     FOREIGN_HYPERVISOR,
     FOREIGN_LEASE,
     HYPERVISOR_METADATA,
-    HYPERVISOR_REMAINS,
     HYPERVISOR_SPEC,
     HYPERVISORS,
     IGNORED,
@@ -27,7 +26,6 @@ from tests.integration.security.rules import (
     owned,
 )
 
-_REMAINS = [{"namespace": "default", "name": "nobodys", "uid": "00000000-0000-0000-0000-000000000002"}]
 _LIE = {"status": {"capacity": {"cpu": "512", "memory": "64Ti"}}}
 HYPERVISOR_ATTEMPTS = (
     Attempt(
@@ -83,18 +81,6 @@ HYPERVISOR_ATTEMPTS = (
         "label its own Hypervisor, by way of the status",
         merge(f"{HYPERVISORS}/node-1/status", {"metadata": {"labels": {"a": "b"}, "finalizers": ["a.example.com/b"]}}),
         IGNORED,
-    ),
-    Attempt(
-        "claim-remains",
-        "report a guest of the name of a VM without a node, so that it comes here",
-        apply(f"{HYPERVISORS}/node-1/status", AGENT, {"status": {"remains": _REMAINS}}),
-        HYPERVISOR_REMAINS,
-    ),
-    Attempt(
-        "claim-remains-by-patch",
-        "the same by JSON patch",
-        patch(f"{HYPERVISORS}/node-1/status", ("add", "/status/remains", _REMAINS)),
-        HYPERVISOR_REMAINS,
     ),
     Attempt(
         "create-for-another",

@@ -61,7 +61,6 @@ CONDITION = policy("berth-agent-virtualmachines", "the condition Scheduled is th
 FOREIGN_HYPERVISOR = policy("berth-agent-hypervisors", "a node agent may write the Hypervisor of its own node only")
 HYPERVISOR_SPEC = policy("berth-agent-hypervisors", "the spec of a Hypervisor is the administrator's")
 HYPERVISOR_METADATA = policy("berth-agent-hypervisors", "a node agent may not set labels")
-HYPERVISOR_REMAINS = policy("berth-agent-hypervisors", "status.remains steers VMs to the node")
 FOREIGN_LEASE = policy("berth-agent-leases", "a node agent may write the Lease of its own node only")
 LEASE_METADATA = policy("berth-agent-leases", "a node agent may not set labels")
 FOREIGN_EVENT = policy("berth-agent-events", "a node agent reports events with reportingController")

@@ -16,6 +16,7 @@ from berth_agent.cluster_view import ClusterView
 from berth_agent.node.consoles import Consoles
 from berth_agent.node.facts import NodeFacts
 from berth_agent.node.keys import NodeKey
+from berth_agent.node.origins import Origins
 from berth_agent.node.storage_pools import NodePools
 from berth_agent.reconcile.admissions import Admissions
 from berth_agent.reconcile.epochs import Epochs
@@ -42,6 +43,7 @@ class AgentWorld:
     uid: str = field(default_factory=lambda: str(uuid4()))
     now: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     boot_id: str = "boot-0"
+    cluster: str = "cluster-1"
 
     def __post_init__(self) -> None:
         self.hypervisor = FakeHypervisor(now=lambda: self.now)
@@ -68,6 +70,7 @@ class AgentWorld:
             admissions=Admissions(),
             epochs=Epochs(self.api, "berth-system"),
             boot_id=self.boot_id,
+            origins=Origins(self.directory / "origins", self.cluster),
         )
 
     def clock(self) -> float:

@@ -50,6 +50,9 @@ CASES: Final[dict[str, DomainRequest]] = {
         memory_max=8192 * MIB,
         accelerator="kvm",
     ),
+    "adopted": replace(
+        SMALL, cluster="5d0e9a4c-7f21-4e55-8a53-0c3f6b1d2e04", machine_id="0a4d55a8-d778-422f-8bbe-2c4d1e6f7a05"
+    ),
     "named-cpu": replace(SMALL, cpu=CPU(cores=2, model="Westmere"), machine_type="pc-q35-7.1"),
     "cpu-features": replace(SMALL, cpu=CPU(features=("sse4.2", "avx2")), machine_type="pc-q35-7.1"),
     "host-passthrough": replace(SMALL, cpu=CPU(model="host-passthrough"), accelerator="kvm"),

@@ -7,6 +7,7 @@ from tests.unit.operator.worlds import World, hypervisor_status, vm_body
 
 from berth_api import kinds
 from berth_api.client import Conflict
+from berth_api.fields import ADOPT
 
 pytestmark = pytest.mark.looptime
 
@@ -98,14 +99,21 @@ async def test_a_status_that_changed_meanwhile_is_looked_at_again() -> None:
         assert world.vm("web").status.phase == "Scheduled"
 
 
-def remains(*names: str) -> list[dict[str, str]]:
-    return [{"namespace": "default", "name": name, "uid": f"uid-of-old-{name}"} for name in names]
+def remains(*names: str, **used: str) -> list[dict[str, str]]:
+    return [{"namespace": "default", "name": name, "uid": f"uid-of-old-{name}", **used} for name in names]
 
 
-async def report(world: World, node: str, *names: str) -> None:
+def add_vm(world: World, name: str, agreed: str = "*", **spec: Any) -> None:
+    """A VM whose owner agrees to what nodes say that they hold of it."""
+    body = vm_body(name, **spec)
+    body["metadata"]["annotations"] = {ADOPT: agreed}
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+
+
+async def report(world: World, node: str, *names: str, **used: str) -> None:
     body = world.api.peek(kinds.HYPERVISOR, node)
     assert body is not None
-    body["status"] = hypervisor_status(remains=remains(*names))
+    body["status"] = hypervisor_status(remains=remains(*names, **used))
     await world.api.update(kinds.HYPERVISOR, node, "", body, "status")
 
 
@@ -113,7 +121,7 @@ async def test_a_vm_goes_where_its_guest_already_is() -> None:
     world = furnished()
     for number in range(6):
         node = f"node-{number % 2 + 1}"
-        world.add_vm(f"vm-{number}")
+        add_vm(world, f"vm-{number}")
         names = [f"vm-{n}" for n in range(6) if n % 2 == number % 2]
         await report(world, node, *names)
     async with world.leading():
@@ -127,7 +135,7 @@ async def test_a_vm_goes_where_its_guest_already_is() -> None:
 async def test_it_waits_for_room_there_rather_than_run_twice() -> None:
     world = furnished()
     await report(world, "node-2", "web")
-    world.add_vm("web", memory={"size": "6Gi"})
+    add_vm(world, "web", memory={"size": "6Gi"})
     async with world.leading():
         await world.settle()
         assert world.vm("web").status.node_name is None
@@ -147,7 +155,7 @@ async def test_where_two_nodes_hold_it_nobody_guesses() -> None:
     world = furnished()
     await report(world, "node-1", "web")
     await report(world, "node-2", "web")
-    world.add_vm("web")
+    add_vm(world, "web")
     async with world.leading():
         await world.settle()
         assert world.why("web")[0] == "HeldTwice"
@@ -159,8 +167,51 @@ async def test_where_two_nodes_hold_it_nobody_guesses() -> None:
 async def test_a_pin_to_another_node_does_not_make_a_second_guest() -> None:
     world = furnished()
     await report(world, "node-1", "web")
-    world.add_vm("web", nodeName="node-2")
+    add_vm(world, "web", nodeName="node-2")
     async with world.leading():
         await world.settle()
         assert world.why("web")[0] == "HeldElsewhere"
         assert world.vm("web").status.node_name is None
+
+
+@pytest.mark.parametrize("agreed", [None, "", "node-1"])
+async def test_an_agent_cannot_draw_a_vm_to_its_node_by_what_it_says(agreed: str | None) -> None:
+    world = furnished()
+    await report(world, "node-2", *(f"vm-{number}" for number in range(4)), "web")
+    for number in range(4):
+        world.add_vm(f"vm-{number}")
+    if agreed is None:
+        world.add_vm("web")
+    else:
+        add_vm(world, "web", agreed)
+    async with world.leading():
+        await world.settle()
+        statuses = [world.vm(name).status for name in ("web", *(f"vm-{number}" for number in range(4)))]
+        assert all(status.claim is not None and status.claim.adopts is None for status in statuses)
+        assert {status.node_name for status in statuses} == {"node-1", "node-2"}, "as if nothing had been said"
+
+
+async def test_of_two_nodes_that_hold_it_the_one_that_is_named_has_it() -> None:
+    world = furnished()
+    await report(world, "node-1", "web")
+    await report(world, "node-2", "web")
+    add_vm(world, "web", "node-2")
+    async with world.leading():
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
+
+
+async def test_what_a_guest_uses_that_nobody_accounts_for_is_given_to_nobody_but_the_vm_that_adopts_it() -> None:
+    world = furnished()
+    for node in ("node-1", "node-2"):
+        await report(world, node, f"on-{node}", cpu="1", memory="3Gi")
+    world.add_vm("stranger", memory={"size": "2Gi"})
+    add_vm(world, "on-node-1", memory={"size": "2Gi"})
+    async with world.leading():
+        await world.settle()
+        assert world.vm("on-node-1").status.node_name == "node-1"
+        assert world.vm("stranger").status.node_name is None
+        assert "memory" in world.why("stranger")[1]
+        await report(world, "node-2")
+        await world.settle()
+        assert world.vm("stranger").status.node_name == "node-2"

@@ -48,6 +48,7 @@ observations = st.builds(
     ),
     disks=NAMES.map(lambda names: {name: disk(name) for name in names}),
     has_seed=st.booleans(),
+    to_adopt=st.booleans(),
     guest_agent_connected=st.booleans(),
     vcpus=st.sampled_from([0, 1, 2]),
     max_vcpus=st.just(2),
@@ -70,7 +71,10 @@ class Node:
     def take(self, step: plans.Step) -> None:  # noqa: C901, PLR0912, PLR0915 - one case a step, on purpose
         seen = self.observed
         match step:
+            case plans.AdoptGuest():
+                seen = replace(seen, to_adopt=False)
             case plans.AdmitClaim():
+                assert not seen.to_adopt, "what is here is adopted before anything else is done"
                 self.admitted = True
             case plans.CreateDisk(name):
                 assert name not in seen.disks, "a disk that is there is never made again"
@@ -122,7 +126,7 @@ class Node:
 
 
 def run(desired: Desired, node: Node, now: datetime = NOW) -> None:
-    for _ in range(4):
+    for _ in range(5):
         desired = replace(desired, admitted=desired.admitted or node.admitted, yielded=desired.yielded or node.yielded)
         if desired.goal is Goal.RESTART and not node.observed.power.is_active:
             desired = replace(desired, goal=Goal.RUN)

@@ -102,6 +102,8 @@ class Observed:
     """What a probe that fails has met."""
     guest: GuestInfo | None = None
     """What the guest's agent says of the guest."""
+    to_adopt: bool = False
+    """What is here does not say yet that it is this VM's, of this cluster."""
 
     @property
     def nothing(self) -> bool:

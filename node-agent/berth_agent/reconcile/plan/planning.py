@@ -15,6 +15,7 @@ from berth_agent.reconcile.plan.histories import HEALTHY_AFTER
 from berth_agent.reconcile.plan.observed import Observed, Power
 from berth_agent.reconcile.plan.steps import (
     AdmitClaim,
+    AdoptGuest,
     AttachInterface,
     CreateDisk,
     DefineDomain,
@@ -52,7 +53,9 @@ class Plan:
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Plan:
-    """The steps from `observed` to `desired`."""
+    """The steps from `observed` to `desired`. What is to be adopted is, before anything else is planned for it."""
+    if observed.to_adopt and desired.goal is not Goal.PURGE:
+        return Plan((AdoptGuest(),), look_again_after=timedelta())
     match desired.goal:
         case Goal.RUN | Goal.PAUSE:
             return _run(desired, observed, now)

@@ -23,6 +23,13 @@ class Step:
 
 
 @dataclass(frozen=True)
+class AdoptGuest(Step):
+    """Write VM and cluster into the records of what is here already; its guest is not touched."""
+
+    deadline: ClassVar[float] = 120.0
+
+
+@dataclass(frozen=True)
 class AdmitClaim(Step):
     """Check the spec against the claim, and the claim against what the node really has; answer, if it is a new one.
 

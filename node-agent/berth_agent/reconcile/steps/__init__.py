@@ -7,9 +7,10 @@ from typing import Any
 from berth_agent.domain.requests import InvalidDomainRequest
 from berth_agent.reconcile.plan import steps as plans
 from berth_agent.reconcile.rounds import Round, StepFailed
-from berth_agent.reconcile.steps import claims, disks, domains, interfaces, seeds
+from berth_agent.reconcile.steps import claims, disks, domains, guests, interfaces, seeds
 
 ACTIONS: Mapping[type[plans.Step], Callable[[Any, Round], Awaitable[None]]] = {
+    plans.AdoptGuest: guests.adopt,
     plans.AdmitClaim: claims.admit,
     plans.CreateDisk: disks.create,
     plans.AttachInterface: interfaces.attach,

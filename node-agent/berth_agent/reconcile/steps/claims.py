@@ -25,6 +25,7 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     claim = work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
+    await work.tools.origins.note(work.owner.uid)
     if not work.observed.power.is_active:
         _cover(work, claim)
         _provide(work, claim)
@@ -134,4 +135,5 @@ async def release(_step: ReleaseClaim, work: Round) -> None:
     work.observed = replace(work.observed, interfaces={}, disks={})
     work.answers = replace(work.answers, released=claim.id if claim is not None else None)
     await work.report(work)
+    await work.tools.origins.forget(work.owner.uid)
     work.tools.admissions.release(work.owner.uid)

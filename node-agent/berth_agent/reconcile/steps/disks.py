@@ -40,7 +40,7 @@ async def ensure_image(tools: Tools, spec: ImageSpec) -> CachedImage:
     return await tools.images.ensure(origin, spec.checksum)
 
 
-def _pools_of(vm: VirtualMachine | None) -> frozenset[str] | None:
+def pools_of(vm: VirtualMachine | None) -> frozenset[str] | None:
     """The pools that a VM has, or had, disks in; None: nobody can tell any more."""
     if vm is None:
         return None
@@ -54,5 +54,5 @@ async def delete(_step: DeleteDisks, work: Round) -> None:
     Without an object that says so, disks on a shared pool stay: the VM may run on them elsewhere.
     """
     shared = work.tools.facts.pools.shared if work.object is None else frozenset()
-    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared, known=_pools_of(work.object))
+    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared, known=pools_of(work.object))
     await work.tools.consoles.delete(work.owner.uid)

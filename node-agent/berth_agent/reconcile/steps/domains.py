@@ -12,6 +12,7 @@ from berth_agent.hypervisor.errors import GuestAgentUnavailable
 from berth_agent.hypervisor.states import DomainPower
 from berth_agent.network.errors import NetworkError
 from berth_agent.reconcile.ownership import current
+from berth_agent.reconcile.plan.adoptions import machine_id
 from berth_agent.reconcile.plan.desired import Goal
 from berth_agent.reconcile.plan.hardware import machine_type
 from berth_agent.reconcile.plan.histories import stop_reason
@@ -154,6 +155,8 @@ async def request_of(work: Round) -> DomainRequest:
         kernel=await _kernel(work),
         console_log_path=str(tools.consoles.path_of(work.owner.uid)),
         restarted_at="" if restarted_at is None else restarted_at.isoformat(),
+        cluster=tools.origins.cluster,
+        machine_id=machine_id(vm, work.observed.domain_uuid),
         parts=parts_of(vm.spec, cpu, memory, machine),
     )
 

@@ -1,6 +1,7 @@
 """The cloud-init seed: what the guest is told, from the object, the claim and what the network plugins gave."""
 
 from berth_agent.network.attachments import Attachment
+from berth_agent.reconcile.plan.adoptions import machine_id
 from berth_agent.reconcile.plan.steps import DeleteSeed, WriteSeed
 from berth_agent.reconcile.rounds import Round, StepFailed
 from berth_agent.storage.cloud_init import Seed, SeedInterface, SeedRoute
@@ -11,6 +12,7 @@ async def write(_step: WriteSeed, work: Round) -> None:
     spec = work.vm.spec.cloud_init
     seed = Seed(
         vm_uid=work.owner.uid,
+        machine_id=machine_id(work.vm, work.observed.domain_uuid),
         vm_name=work.owner.name,
         interfaces=tuple(_interface(work.attachments[nic.name]) for nic in work.vm.spec.interfaces),
         ssh_authorized_keys=spec.ssh_authorized_keys if spec is not None else (),

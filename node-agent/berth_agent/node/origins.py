@@ -1,0 +1,135 @@
+"""Of which cluster the VMs are that have anything on this node, by UID, on disk.
+
+That a VM is not in the API server's list means that it is gone only if it was in this cluster. A domain says of itself
+which one it is in; disks, seeds and attachments that are left without a domain cannot, so it is noted here before any
+of them is made. What nothing is noted of was made by an older agent and counts as this cluster's, as it always has.
+
+Only this agent writes here, so what was read is kept. A note that cannot be read is taken for another cluster's: what
+it is about stays.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import structlog
+
+from berth_agent.storage.disk_names import check_uid, is_uid
+from berth_agent.storage.durable_files import sync_directory, write_atomically
+from berth_agent.storage.threads import run_in_thread
+
+log = structlog.get_logger()
+_SUFFIX = ".json"
+_PRIVATE = 0o700
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is noted of a VM.
+
+    Attributes:
+        cluster: its identity, the UID of the namespace kube-system.
+        former: UID under which the VM's guest was known here before it was adopted; empty: it was not.
+    """
+
+    cluster: str
+    former: str = ""
+
+
+_UNREADABLE = Origin("unreadable")
+
+
+class Origins:
+    """The notes of one node.
+
+    Args:
+        directory: a file a VM; made when first needed.
+        cluster: identity of the cluster that the agent works for; empty where it has none, and everything is its own.
+    """
+
+    def __init__(self, directory: Path, cluster: str) -> None:
+        self._directory = directory
+        self._known: dict[str, Origin | None] = {}
+        self.cluster = cluster
+
+    def is_foreign(self, cluster: str) -> bool:
+        """Whether something that carries this identity is another cluster's. Without an identity it is ours."""
+        return bool(self.cluster) and cluster not in ("", self.cluster)
+
+    async def of(self, uid: str) -> Origin | None:
+        """What is noted of a VM, or None.
+
+        Raises:
+            OSError: the note is there, perhaps, and the disk does not answer.
+        """
+        if uid not in self._known:
+            self._known[uid] = await run_in_thread(_read, self._path(uid))
+        return self._known[uid]
+
+    async def note(self, uid: str, former: str = "") -> None:
+        """Note, before anything of it is made, that a VM is in this cluster. What is noted already is not written.
+
+        Raises:
+            OSError: it could not be written, so nothing must be made.
+        """
+        origin = Origin(self.cluster, former)
+        before = await self.of(uid)
+        if before is not None and before.cluster == self.cluster and former in ("", before.former):
+            return
+        self._known.pop(uid, None)
+        await run_in_thread(_write, self._path(uid), origin)
+        self._known[uid] = origin
+
+    async def forget(self, uid: str) -> None:
+        """Nothing is left of the VM.
+
+        Raises:
+            OSError: the note could not be removed.
+        """
+        if await self.of(uid) is not None:
+            await run_in_thread(_remove, self._path(uid))
+        self._known.pop(uid, None)
+
+    async def foreign(self) -> frozenset[str]:
+        """UIDs of other clusters' VMs.
+
+        Raises:
+            OSError: the notes cannot be listed.
+        """
+        found = await run_in_thread(_scan, self._directory)
+        origins = [(uid, await self.of(uid)) for uid in found]
+        return frozenset(uid for uid, origin in origins if origin is not None and self.is_foreign(origin.cluster))
+
+    def _path(self, uid: str) -> Path:
+        return self._directory / f"{check_uid(uid)}{_SUFFIX}"
+
+
+def _read(path: Path) -> Origin | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        said = json.loads(text)
+        return Origin(str(said["cluster"]), str(said.get("former", "")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("a note of a VM's cluster cannot be read, what it is about stays", path=str(path), error=str(error))
+        return _UNREADABLE
+
+
+def _write(path: Path, origin: Origin) -> None:
+    path.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    write_atomically(path, json.dumps(asdict(origin)).encode())
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def _scan(directory: Path) -> list[str]:
+    try:
+        names = [path.name.removesuffix(_SUFFIX) for path in directory.iterdir() if path.name.endswith(_SUFFIX)]
+    except FileNotFoundError:
+        return []
+    return sorted(filter(is_uid, names))
