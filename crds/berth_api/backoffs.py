@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 from random import Random
 
+_MOST_DOUBLINGS = 32
+"""More than any wait takes to its longest; after months of failures a float could not hold the power of two."""
+
+
+def doubled(first: float, times: int, most: float) -> float:
+    """A wait that doubles with each failure, in seconds: `first`, doubled so many times, at most `most`."""
+    return min(most, first * 2.0 ** min(times, _MOST_DOUBLINGS))
+
 
 @dataclass(frozen=True)
 class Backoff:
@@ -13,5 +21,4 @@ class Backoff:
 
     def pause(self, failures: int, random: Random) -> float:
         """Pause after this many failures in a row, from 1."""
-        whole = min(self.most, self.first * 2.0 ** min(failures - 1, 32))
-        return whole * (1 - random.random() / 2)
+        return doubled(self.first, failures - 1, self.most) * (1 - random.random() / 2)

@@ -14,6 +14,7 @@ import structlog
 from berth_agent.guests.statuses import settle
 from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.states import GuestInfo
+from berth_api.backoffs import doubled
 
 log = structlog.get_logger()
 
@@ -148,8 +149,8 @@ class Guests:
             if info is not None and not info.interfaces and not answered and failures < _STILL_BOOTING:
                 pause, failures = times.least, failures + 1
             elif info is None:
-                pause = min(times.retry_first * 2**failures, times.regular)
-                failures = min(failures + 1, 10)
+                pause = doubled(times.retry_first, failures, times.regular)
+                failures += 1
             else:
                 # A guest that has just come up says more in a moment: its network is configured after its agent is up.
                 pause = times.regular * (0.9 + 0.2 * self._jitter()) if answered else times.quiet

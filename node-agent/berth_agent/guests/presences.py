@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from berth_api.backoffs import doubled
+
 LINGER = 60.0
 """Seconds for which a guest's agent is away before it counts as gone."""
 LONGEST_LINGER = 600.0
-_MOST_DOUBLINGS = 4
-"""Enough for the longest. A guest may come and go for months: without a bound the number would pass all floats."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Presences:
             presence.counts = True
             presence.stay()
         elif presence.counts and presence.timer is None:
-            linger = min(LINGER * 2 ** min(presence.told, _MOST_DOUBLINGS), LONGEST_LINGER)
+            linger = doubled(LINGER, presence.told, LONGEST_LINGER)
             presence.timer = asyncio.get_running_loop().call_later(linger, self._leave, uid, presence)
 
     def counts(self, uid: str) -> bool:

@@ -39,9 +39,10 @@ class Notes:
 
 def read(root: Element, *, active: bool) -> Notes:
     """The notes in a domain's description: of an active domain what goes with its guest, else what is left of it."""
-    start, stop = _find(root, RUN_URI, "run") if active else _find(root, START_URI, "start"), None
-    if not active:
-        stop = _find(root, STOP_URI, "stop")
+    if active:
+        start, stop = _find(root, RUN_URI, "run"), None
+    else:
+        start, stop = _find(root, START_URI, "start"), _find(root, STOP_URI, "stop")
     return Notes(
         started_at=_moment(start, "started"),
         boot_id="" if start is None else start.get("boot", ""),

@@ -17,8 +17,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from berth_agent.cluster_view import ClusterView
 from berth_agent.node.allocations import Allocation, allocation_of
 from berth_agent.node.pods import Pod
@@ -27,8 +25,6 @@ from berth_agent.reconcile.plan.admission import Refusal
 from berth_api.anchors import Size, anchor_name
 from berth_api.client import Api, NotFound
 from berth_api.kinds import POD
-
-log = structlog.get_logger()
 
 INSUFFICIENT = "InsufficientResources"
 _MOMENT = 0.001

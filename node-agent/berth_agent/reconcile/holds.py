@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from berth_api.backoffs import doubled
 from berth_api.virtualmachines import VirtualMachine
 
 FIRST_WAIT = 1.0
 """Seconds after the first failure; each further one doubles them."""
 LONGEST_WAIT = 60.0
-_MOST_DOUBLINGS = 6
-"""Enough for the longest; a number without a bound would pass all floats after a day of failures."""
 PERMANENT_WAIT = 300.0
 """Seconds after a failure that somebody has to mend: a look now and then, in case it was mended unseen."""
 _JITTER = 0.25
@@ -42,7 +41,7 @@ class Holds:
         mark = (*fingerprint(vm), *state)
         before = self._holds.get(uid)
         attempts = before.attempts + 1 if before is not None and before.fingerprint == mark else 1
-        wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempts - 1, _MOST_DOUBLINGS)) if retryable else PERMANENT_WAIT
+        wait = doubled(FIRST_WAIT, attempts - 1, LONGEST_WAIT) if retryable else PERMANENT_WAIT
         wait *= 1 + _JITTER * self._random.random()
         self._holds[uid] = _Hold(mark, attempts, self._clock() + wait)
         return wait
