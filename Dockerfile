@@ -81,13 +81,13 @@ RUN python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /whe
 
 # For each image the half of Berth that it runs, and the bill of materials of the whole image.
 FROM operator-parts AS operator-project
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
 COPY --from=project /wheels /wheels
 RUN sh /src/project.sh operator "$VERSION" /project berth_agent berth-agent /system /packages
 
 FROM agent-parts AS agent-project
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
 COPY --from=plugins /out /plugins
 COPY --from=project /wheels /wheels
@@ -104,7 +104,7 @@ FROM scratch AS pause
 COPY --from=pause-program /program /
 USER 65535:65535
 ENTRYPOINT ["/pause"]
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="berth-pause" \
       org.opencontainers.image.description="Waits, in the Pods that stand for the virtual machines of a node" \
@@ -121,7 +121,7 @@ ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHO
 # It makes network namespaces, taps and disks. What it is allowed besides being root, the chart says.
 USER 0:0
 ENTRYPOINT ["/usr/local/bin/berth-agent"]
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="berth-agent" \
       org.opencontainers.image.description="Runs the virtual machines that are bound to its node, under libvirt" \
@@ -137,7 +137,7 @@ COPY --from=operator-project /project /
 ENV PATH=/usr/local/bin:/usr/bin LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/berth-operator"]
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="berth-operator" \
       org.opencontainers.image.description="Places virtual machines on nodes, and binds them" \

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+from importlib.metadata import version
 
 import kopf
 from pydantic import ValidationError
@@ -24,7 +25,6 @@ from berth_operator.services import Service
 from berth_operator.settings import Settings
 
 _LOGGER = logging.getLogger(__name__)
-_USER_AGENT = "berth-operator/0.1.0"
 
 
 async def run(settings: Settings) -> None:
@@ -35,7 +35,7 @@ async def run(settings: Settings) -> None:
     """
     loop = asyncio.get_running_loop()
     async with await ApiClient.connect(
-        settings.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
+        settings.kubeconfig, user_agent=f"berth-operator/{version('berth')}", deadline=settings.request_deadline
     ) as api:
         profiles = read_profiles(settings.scheduler_config)
         registry = new_registry()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -31,7 +32,6 @@ from berth_operator.tables import as_json, as_text, new_console, visible
 
 PLACEABLE, UNSCHEDULABLE, FAILED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes of `explain`."""
-_USER_AGENT = "berth-operator-explain/0.1.0"
 _EXPLAIN_HELP = """Show which node the scheduler would choose for a VM, and why: every node, filter and score.
 
 Reads the cluster once and changes nothing. A VM that is bound already is explained as if its claim were given back.
@@ -162,7 +162,7 @@ def _subject(name: str, namespace: str | None, kubeconfig: Path | None, settings
 async def _explain(subject: Subject) -> Explanation:
     settings = subject.settings
     async with await ApiClient.connect(
-        subject.kubeconfig, user_agent=_USER_AGENT, deadline=settings.request_deadline
+        subject.kubeconfig, user_agent=f"berth-operator-explain/{version('berth')}", deadline=settings.request_deadline
     ) as api:
         return await explaining.explain(
             api,

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import os
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,7 +20,6 @@ from berth_operator.tables import visible
 
 NOT_WELL, FAILED = 1, 2
 """Exit codes: what was asked for is not so; it could not be found out."""
-_USER_AGENT = "berth-operator-install/0.1.0"
 _CRDS_HELP = """Bring the cluster's CustomResourceDefinitions of Berth up to those of this program.
 
 Refuses, before it writes anything, where objects are stored in a version that this program does not know.
@@ -86,7 +86,9 @@ async def _checked(settings: Settings, timeout: float) -> Finding:  # noqa: ASYN
 
 async def _connected(settings: Settings) -> ApiClient:
     found = locate(settings.kubeconfig, os.environ, Path.home())
-    return await ApiClient.connect(found, user_agent=_USER_AGENT, deadline=settings.request_deadline)
+    return await ApiClient.connect(
+        found, user_agent=f"berth-operator-install/{version('berth')}", deadline=settings.request_deadline
+    )
 
 
 def _settings(kubeconfig: Path | None) -> Settings:
