@@ -17,9 +17,21 @@ def parts_of(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def whole_number(text: str) -> int:
-    """A whole number."""
+def count(text: str) -> int:
+    """A whole number, at least 1."""
+    return _at_least(1, text)
+
+
+def not_negative(text: str) -> int:
+    """A whole number, at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
         raise ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+    if number < least:
+        raise ArgumentTypeError(f"must be at least {least}, not {text}")
+    return number

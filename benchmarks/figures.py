@@ -2,10 +2,12 @@
 
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from berth_dev.progress import Say
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,23 @@ class Target:
     def is_met(self) -> bool:
         """Whether the figure is good enough."""
         return self.value <= self.limit
+
+
+Measured = tuple[list[Target], dict[str, float]]
+"""What a part of a benchmark brings: figures with targets, and others by name."""
+
+
+async def measure_all(parts: Sequence[str], measure: Callable[[str], Awaitable[Measured]], say: Say) -> Measured:
+    """Measure parts one after another, each with its tables on standard output as soon as it is done."""
+    targets: list[Target] = []
+    figures: dict[str, float] = {}
+    for part in parts:
+        say(f"part {part}")
+        found_targets, found_figures = await measure(part)
+        targets += found_targets
+        figures |= found_figures
+        sys.stdout.flush()
+    return targets, figures
 
 
 def spread(samples: Sequence[float]) -> tuple[float, float, float]:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from benchmarks.agent import idling, options, profiling, starting
 from benchmarks.agent.nodes import Bench, bench_on, cluster_of
 from benchmarks.agent.options import Options
-from benchmarks.figures import Target, conclude
+from benchmarks.figures import Measured, conclude, measure_all
 from berth_dev.clusters import Cluster
 from berth_dev.progress import Say, timed_lines
 
-_PARTS: dict[str, Callable[[Bench], Awaitable[tuple[list[Target], dict[str, float]]]]] = {
+_PARTS: dict[str, Callable[[Bench], Awaitable[Measured]]] = {
     "a": starting.measure,
     "b": idling.measure,
     "c": profiling.measure,
@@ -28,18 +28,10 @@ def main() -> None:
     conclude("agent", targets, **figures)
 
 
-async def run(cluster: Cluster, chosen: Options, say: Say) -> tuple[list[Target], dict[str, float]]:
+async def run(cluster: Cluster, chosen: Options, say: Say) -> Measured:
     """Run the parts on one cluster."""
-    targets: list[Target] = []
-    figures: dict[str, float] = {}
     async with bench_on(cluster, chosen, say) as bench:
-        for part in chosen.parts:
-            say(f"part {part}")
-            found_targets, found_figures = await _PARTS[part](bench)
-            targets += found_targets
-            figures |= found_figures
-            sys.stdout.flush()
-    return targets, figures
+        return await measure_all(chosen.parts, lambda part: _PARTS[part](bench), say)
 
 
 if __name__ == "__main__":

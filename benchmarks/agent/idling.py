@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.agent.audits import POLICY, writes
 from benchmarks.agent.nodes import Bench, working_agent
 from benchmarks.agent.processes import Memory, cpu_by_program, cpu_seconds, differences, memory_by_program
-from benchmarks.figures import Target, machine
+from benchmarks.figures import Measured, Target, machine
 from berth_dev import berthparts, controlplane
 from berth_dev.clusters import Cluster
 from berth_dev.parts import Part
@@ -66,7 +66,7 @@ class Idleness:
         return self.writes.total() - self.writes[LEASE]
 
 
-async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
+async def measure(bench: Bench) -> Measured:
     """Watch few and many idle VMs, print a table, and say what a VM costs."""
     few, many = bench.options.few, bench.options.vms
     guests = bench.guests("idle", many)
@@ -112,7 +112,7 @@ def slopes(few: Idleness, many: Idleness) -> dict[str, float]:
     }
 
 
-def targets(few: Idleness, many: Idleness) -> tuple[list[Target], dict[str, float]]:
+def targets(few: Idleness, many: Idleness) -> Measured:
     """What is asked of an agent, and the figures beside it."""
     by_part = slopes(few, many)
     found = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arguments import parts_of, whole_number
+from benchmarks.arguments import count, parts_of
 
 PARTS = ("a", "b", "c")
 _MOST = 200
@@ -62,8 +62,8 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _count(text: str) -> int:
-    number = whole_number(text)
-    if not 1 <= number <= _MOST:
+    number = count(text)
+    if number > _MOST:
         raise argparse.ArgumentTypeError(f"must be 1 to {_MOST}, not {text}")
     return number
 

@@ -12,14 +12,14 @@ from statistics import median
 
 from benchmarks.agent.nodes import WARM, Bench, sampled, working_agent
 from benchmarks.agent.processes import cpu_by_program, differences
-from benchmarks.figures import Target
+from benchmarks.figures import Measured
 
 _REPORT_TIMEOUT = 10.0
 _STEP = re.compile(r"step=(\w+)")
 _SECONDS = re.compile(r"seconds=([0-9.]+)")
 
 
-async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
+async def measure(bench: Bench) -> Measured:
     """Start and delete VMs under a sampled agent, once, and print what was seen."""
     folder = bench.options.profile.absolute()
     folder.mkdir(parents=True, exist_ok=True)

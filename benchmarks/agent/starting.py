@@ -14,7 +14,7 @@ from statistics import median
 from benchmarks.agent import peers
 from benchmarks.agent.nodes import WARM, Bench, working_agent
 from benchmarks.agent.processes import reaping_seconds
-from benchmarks.figures import Target, table
+from benchmarks.figures import Measured, Target, table
 
 RATIO_LIMIT = 1.2
 _ORPHANS = 5
@@ -33,7 +33,7 @@ class NotCleanError(RuntimeError):
     """A side has left something on the node: its time is not that of the whole work."""
 
 
-async def measure(bench: Bench) -> tuple[list[Target], dict[str, float]]:
+async def measure(bench: Bench) -> Measured:
     """Take turns, print a table, and say how often Berth's time is the bare loop's."""
     sides: dict[str, Callable[[Bench, int], Awaitable[Turn]]] = {"Berth": _berth, "bare loop": _bare}
     turns: dict[str, list[Turn]] = {name: [] for name in sides}

@@ -5,15 +5,16 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 
-from benchmarks.figures import Target, conclude
-from benchmarks.footprint import agents, images, operators, options
+from benchmarks.figures import Measured, conclude, measure_all
+from benchmarks.footprint import agents, images, installs, operators, options
 from benchmarks.footprint.options import Options
 from berth_dev.progress import Say, timed_lines
 
-_PARTS: dict[str, Callable[[Options, Say], Awaitable[tuple[list[Target], dict[str, float]]]]] = {
+_PARTS: dict[str, Callable[[Options, Say], Awaitable[Measured]]] = {
     "a": images.measure,
     "b": operators.measure,
     "c": agents.measure,
+    "d": installs.measure,
 }
 
 
@@ -27,20 +28,12 @@ def main() -> None:
     conclude("footprint", targets, **figures)
 
 
-async def run(chosen: Options, say: Say) -> tuple[list[Target], dict[str, float]]:
+async def run(chosen: Options, say: Say) -> Measured:
     """Run the parts."""
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    targets: list[Target] = []
-    figures: dict[str, float] = {}
-    for part in chosen.parts:
-        say(f"part {part}")
-        found_targets, found_figures = await _PARTS[part](chosen, say)
-        targets += found_targets
-        figures |= found_figures
-        sys.stdout.flush()
-    return targets, figures
+    return await measure_all(chosen.parts, lambda part: _PARTS[part](chosen, say), say)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from benchmarks.figures import Target
+from benchmarks.figures import Measured
 from benchmarks.footprint.options import Options
 from benchmarks.footprint.reports import HEAD, markdown, watch
 from berth_dev.clusters import Cluster
@@ -14,7 +14,7 @@ _SETTLE = 30.0
 """Seconds after the agent's start in which it tells of the node what there is to tell."""
 
 
-async def measure(options: Options, say: Say) -> tuple[list[Target], dict[str, float]]:
+async def measure(options: Options, say: Say) -> Measured:
     """Watch an agent, print the table, and return the figures."""
     chosen = ClusterOptions(nodes=1, operator=False, agent=True)
     cluster = await asyncio.to_thread(Cluster.up, _CLUSTER, chosen, say=say, anew=True)

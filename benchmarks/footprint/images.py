@@ -5,7 +5,7 @@ import io
 import tarfile
 from dataclasses import dataclass
 
-from benchmarks.figures import Target
+from benchmarks.figures import Measured
 from benchmarks.footprint.options import Options
 from benchmarks.footprint.reports import markdown
 from berth_dev import archives, containers
@@ -25,7 +25,7 @@ class Layer:
     unpacked: float
 
 
-async def measure(_: Options, say: Say) -> tuple[list[Target], dict[str, float]]:
+async def measure(_: Options, say: Say) -> Measured:
     """Build what the cache does not have, print the sizes, and return them."""
     figures: dict[str, float] = {}
     rows = []

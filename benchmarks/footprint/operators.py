@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import Target
+from benchmarks.figures import Measured
 from benchmarks.footprint.options import Options
 from benchmarks.footprint.reports import HEAD, markdown, watch
 from benchmarks.scheduling.binding import quiet
@@ -29,7 +29,7 @@ _PATIENCE = 600.0
 _LOOK = 2.0
 
 
-async def measure(options: Options, say: Say) -> tuple[list[Target], dict[str, float]]:
+async def measure(options: Options, say: Say) -> Measured:
     """Watch an operator without and with VMs, print the table, and return the figures.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.arguments import parts_of, whole_number
+from benchmarks.arguments import count, not_negative, parts_of
 
 PARTS = ("a", "b", "c", "d")
 
@@ -48,12 +48,12 @@ def parse(arguments: Sequence[str]) -> Options:
     parser.add_argument("--smoke", action="store_true", help="sizes that only show that it works")
     parser.add_argument("--decision-nodes", type=_counts, metavar="N,N", help="(a) nodes in the snapshot")
     parser.add_argument("--decision-seconds", type=float, metavar="S", help="(a) seconds per size")
-    parser.add_argument("--nodes", type=_count, metavar="N", help="(b, c, d) nodes in the cluster")
-    parser.add_argument("--objects", type=_count, metavar="N", help="(b) VMs and Pods of a round")
-    parser.add_argument("--rounds", type=_count, metavar="N", help="(b) rounds of each scheduler")
-    parser.add_argument("--mixed-rounds", type=_number, metavar="N", help="(b) rounds with anti-affinity")
-    parser.add_argument("--latency-objects", type=_count, metavar="N", help="(c) VMs and Pods created one by one")
-    parser.add_argument("--memory-objects", type=_count, metavar="N", help="(d) VMs")
+    parser.add_argument("--nodes", type=count, metavar="N", help="(b, c, d) nodes in the cluster")
+    parser.add_argument("--objects", type=count, metavar="N", help="(b) VMs and Pods of a round")
+    parser.add_argument("--rounds", type=count, metavar="N", help="(b) rounds of each scheduler")
+    parser.add_argument("--mixed-rounds", type=not_negative, metavar="N", help="(b) rounds with anti-affinity")
+    parser.add_argument("--latency-objects", type=count, metavar="N", help="(c) VMs and Pods created one by one")
+    parser.add_argument("--memory-objects", type=count, metavar="N", help="(d) VMs")
     parser.add_argument("--tree", type=_folder, metavar="FOLDER", help="measure the operator of another checkout")
     parser.add_argument("--profile", type=Path, metavar="FOLDER", help="run under cProfile and print where time goes")
     given = vars(parser.parse_args(arguments))
@@ -81,18 +81,4 @@ def _folder(text: str) -> Path:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_count(part) for part in text.split(","))
-
-
-def _count(text: str) -> int:
-    number = _number(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
-    return number
-
-
-def _number(text: str) -> int:
-    number = whole_number(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must not be negative: {text}")
-    return number
+    return tuple(count(part) for part in text.split(","))
