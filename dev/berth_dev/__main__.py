@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from berth_dev import archives, containers, demo, images, kind, startup, states, statuses, teardown
+from berth_dev import archives, containers, demo, history, images, kind, startup, states, statuses, teardown
 from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
@@ -148,9 +148,13 @@ def _status(arguments: argparse.Namespace) -> int:
 def _build(_: argparse.Namespace) -> int:
     say = timed_lines()
     startup.build(say, kubelets=True)
-    for name, build in _CONTAINERS.items():
-        say(f"image {name}")
-        build(cache_root(), startup.project_root(), say)
+    cache, project = cache_root(), startup.project_root()
+    former = history.former_release(project)
+    # It comes first: should its images have another base, the layers that are kept are those of the present one's.
+    for title, tree in ((f"of release {former.version}", former.tree(cache, project, say)), ("", project)):
+        for name, build in _CONTAINERS.items():
+            say(f"image {name} {title}".rstrip())
+            build(cache, tree, say)
     return 0
 
 
