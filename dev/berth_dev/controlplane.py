@@ -83,7 +83,7 @@ def write_credentials(folder: Path, nodes: Sequence[str] = ()) -> None:
     """
     kubeconfigs.write_secret(folder / "tokens.csv", kubeconfigs.token_file(kubeconfigs.new_users(nodes)))
     kubeconfigs.new_signing_key(folder / "sa.key", folder / "sa.pub")
-    kubeconfigs.new_client_certificate(KUBELET_CLIENT, folder)
+    kubeconfigs.new_client_certificate(KUBELET_CLIENT, "system:masters", folder)
 
 
 def write_kubeconfigs(run: Run, folder: Path) -> None:

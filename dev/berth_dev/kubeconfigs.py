@@ -104,10 +104,10 @@ def new_signing_key(private: Path, public: Path) -> None:
     commands.run(["openssl", "pkey", "-in", str(private), "-pubout", "-out", str(public)])
 
 
-def new_client_certificate(name: str, folder: Path) -> None:
-    """Make a certificate that a client shows, and that is its own authority: `NAME.crt` and `NAME.key`."""
+def new_client_certificate(name: str, group: str, folder: Path) -> None:
+    """Make a certificate that a client of a group shows, and that is its own authority: `NAME.crt` and `NAME.key`."""
     key = folder / f"{name}.key"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-keyout", str(key)]
-    purpose = ["-subj", f"/CN={name}", "-days", "30", "-addext", "extendedKeyUsage=clientAuth"]
+    purpose = ["-subj", f"/O={group}/CN={name}", "-days", "30", "-addext", "extendedKeyUsage=clientAuth"]
     commands.run(["openssl", "req", "-x509", *curve, *purpose, "-out", str(folder / f"{name}.crt")])
     key.chmod(0o600)

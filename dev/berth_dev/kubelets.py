@@ -113,7 +113,7 @@ def pod_network(run: Run, number: int) -> Mapping[str, object]:
 
 
 def kubelet_configuration(run: Run, node: "NodeHandle") -> Mapping[str, object]:
-    """The KubeletConfiguration: whoever has the API server's certificate may do anything, nobody else a thing."""
+    """The KubeletConfiguration: as by default, the kubelet asks the API server who comes and what they may do."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -123,10 +123,10 @@ def kubelet_configuration(run: Run, node: "NodeHandle") -> Mapping[str, object]:
         "readOnlyPort": 0,
         "authentication": {
             "anonymous": {"enabled": False},
-            "webhook": {"enabled": False},
+            "webhook": {"enabled": True},
             "x509": {"clientCAFile": str(run.state / "control-plane" / f"{KUBELET_CLIENT}.crt")},
         },
-        "authorization": {"mode": "AlwaysAllow"},
+        "authorization": {"mode": "Webhook"},
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": cgroups.path_of(run.run_id, node.name),

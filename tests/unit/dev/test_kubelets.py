@@ -49,14 +49,15 @@ def test_what_lies_under_a_mount_is_mounted_after_it() -> None:
     assert "/var/lib/kubelet" in targets
 
 
-def test_a_kubelet_answers_to_the_api_server_alone_and_stays_in_the_runs_group() -> None:
+def test_a_kubelet_answers_to_whom_the_api_server_lets_and_stays_in_the_runs_group() -> None:
     cluster = _cluster()
     configuration = kubelet_configuration(cluster.run, cluster.nodes[0])
     assert configuration["authentication"] == {
         "anonymous": {"enabled": False},
-        "webhook": {"enabled": False},
+        "webhook": {"enabled": True},
         "x509": {"clientCAFile": "/state/c/control-plane/kubelet-client.crt"},
     }
+    assert configuration["authorization"] == {"mode": "Webhook"}
     assert configuration["cgroupRoot"] == "/berth-dev-0123/node-1"
     assert configuration["address"] == "10.91.0.11"
     programs = controlplane.programs(cluster.run, Path("/b"), Path("/state/c/control-plane"))
