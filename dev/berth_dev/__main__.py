@@ -11,6 +11,7 @@ from berth_dev.caches import cache_root
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
 from berth_dev.hollow import arguments as hollow_arguments
+from berth_dev.kubernetesreleases import NEWEST, RELEASES
 from berth_dev.progress import timed_lines
 from berth_dev.states import Options
 
@@ -36,6 +37,8 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--kubelets", type=_switch, default=False, metavar="0|1", help="let nodes run Pods, not Berth (0)")
     up.add_argument("--durable-etcd", type=_switch, default=False, metavar="0|1", help="let etcd sync to disk (0)")
     up.add_argument("--accelerator", default="tcg", choices=["auto", "kvm", "tcg"], help="how guests run (tcg)")
+    releases = [release.minor for release in RELEASES]
+    up.add_argument("--kubernetes", default=NEWEST.minor, choices=releases, help=f"the release ({NEWEST.minor})")
     up.add_argument(
         "--backend", default="auto", choices=["auto", "process", "kind"], help="what nodes are made of (auto)"
     )
@@ -116,6 +119,7 @@ def _up(arguments: argparse.Namespace) -> int:
         agent=arguments.agent and not arguments.kubelets,
         scheduler=arguments.scheduler,
         kubelets=arguments.kubelets,
+        kubernetes=arguments.kubernetes,
         durable_etcd=arguments.durable_etcd,
         accelerator=arguments.accelerator,
     )
@@ -147,7 +151,8 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _build(_: argparse.Namespace) -> int:
     say = timed_lines()
-    startup.build(say, kubelets=True)
+    for release in RELEASES:
+        startup.build(say, kubelets=True, kubernetes=release.minor)
     cache, project = cache_root(), startup.project_root()
     former = history.former_release(project)
     # It comes first: should its images have another base, the layers that are kept are those of the present one's.

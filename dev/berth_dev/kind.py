@@ -16,11 +16,11 @@ from berth_dev import berthparts, commands, kube, nodefs
 from berth_dev.errors import CommandError
 from berth_dev.images import IMAGE_HOST
 from berth_dev.kube import Kubectl
+from berth_dev.kubernetesreleases import NEWEST, KubernetesRelease, release_of
 from berth_dev.parts import Part
 from berth_dev.progress import Say
 from berth_dev.states import Run
 
-NODE_IMAGE = "kindest/node:v1.36.3"
 PACKAGES = ("libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils", "iproute2", "dnsmasq-base")
 _PYTHON_PACKAGES = ("python3-venv", "python3-dev", "gcc", "pkg-config", "libvirt-dev")
 _PROJECT, _IMAGES, _CNI, _VENV = "/berth/project", "/berth/images", "/berth/cni", "/berth-venv"
@@ -49,17 +49,20 @@ def is_available(runner: Runner = run_command) -> bool:
     return True
 
 
-def cluster_config(nodes: int, project: Path, images: Path, cni: Path) -> Mapping[str, object]:
+def cluster_config(
+    nodes: int, project: Path, images: Path, cni: Path, *, kubernetes: KubernetesRelease = NEWEST
+) -> Mapping[str, object]:
     """What kind is told to make: a control plane, and the workers with what the agent needs mounted read-only."""
+    image = f"kindest/node:{kubernetes.version}"
     mounts = [
         {"hostPath": str(source), "containerPath": target, "readOnly": True}
         for source, target in ((project, _PROJECT), (images, _IMAGES), (cni, _CNI))
     ]
-    workers = [{"role": "worker", "image": NODE_IMAGE, "extraMounts": mounts} for _ in range(nodes)]
+    workers = [{"role": "worker", "image": image, "extraMounts": mounts} for _ in range(nodes)]
     return {
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "nodes": [{"role": "control-plane", "image": NODE_IMAGE}, *workers],
+        "nodes": [{"role": "control-plane", "image": image}, *workers],
     }
 
 
@@ -160,7 +163,10 @@ class KindCluster:
     def create(self, project: Path) -> None:
         """Let kind make the containers, and wait for its nodes."""
         artifacts, name = self.run.artifacts, kind_name(self.run.cluster)
-        config = cluster_config(self.run.options.nodes, project, artifacts.images, artifacts.cni)
+        options = self.run.options
+        config = cluster_config(
+            options.nodes, project, artifacts.images, artifacts.cni, kubernetes=release_of(options.kubernetes)
+        )
         argv = ["kind", "create", "cluster", "--name", name, "--config", "-", "--kubeconfig", str(self.kubeconfig)]
         self._runner([*argv, "--wait", "180s"], json.dumps(config), _CREATE_TIMEOUT)
 

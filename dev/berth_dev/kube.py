@@ -12,6 +12,7 @@ from berth_dev.processes import poll_until
 
 _FIELD_MANAGER = "berth-dev"
 _IN_FORCE_TIMEOUT = 90.0
+_FINALIZER_POLICY = "vm-finalizer.yaml"
 _NOT_YET = "There can be a delay"
 """What the server's admission says while it does not know a new kind: it looks for new ones every half minute."""
 _PROBE_HYPERVISOR = {
@@ -94,16 +95,35 @@ def _name(thing: Mapping[str, object]) -> str:
 def apply_manifests(kubectl: Kubectl, project: Path) -> None:
     """Apply the CRDs and the chart's static manifests; whether the policies act is for `wait_in_force`.
 
+    As the chart does, it leaves out what an older server does not have: the operator adds the finalizer there.
+
     Raises:
         CommandError: The server refuses one.
     """
     crds = sorted((project / "crds").glob("*.yaml"))
-    statics = sorted((project / "charts" / "berth" / "files").rglob("*.yaml"))
+    statics = static_manifests(project, mutating=has_mutating_policies(kubectl))
     if crds:
         names = _apply_files(kubectl, crds)
         kubectl("wait", "--for=condition=Established", "--timeout=30s", *names, timeout=40.0)
     if statics:
         _apply_files(kubectl, statics)
+
+
+def static_manifests(project: Path, *, mutating: bool) -> list[Path]:
+    """The chart's static manifests, in the order in which they can be applied.
+
+    Args:
+        project: The project's root.
+        mutating: Whether the server has MutatingAdmissionPolicies.
+    """
+    found = sorted((project / "charts" / "berth" / "files").rglob("*.yaml"))
+    return [path for path in found if mutating or path.name != _FINALIZER_POLICY]
+
+
+def has_mutating_policies(kubectl: Callable[..., str]) -> bool:
+    """Whether the server has MutatingAdmissionPolicies of version v1, as Kubernetes 1.36 and later have."""
+    listed = json.loads(kubectl("get", "--raw", "/apis/admissionregistration.k8s.io/v1"))
+    return any(resource["kind"] == "MutatingAdmissionPolicy" for resource in listed["resources"])
 
 
 def _apply_files(kubectl: Kubectl, files: Sequence[Path]) -> list[str]:
@@ -127,10 +147,9 @@ def wait_in_force(kubectl: Kubectl, agent: str) -> None:
         DevError: They are not in force in time.
     """
     deadline = time.monotonic() + _IN_FORCE_TIMEOUT
-    waiting: dict[str, Callable[[], bool]] = {
-        "the finalizer of VMs": lambda: _adds_finalizer(kubectl),
-        "the agents' boundaries": lambda: _refuses(kubectl, agent),
-    }
+    waiting: dict[str, Callable[[], bool]] = {"the agents' boundaries": lambda: _refuses(kubectl, agent)}
+    if has_mutating_policies(kubectl):
+        waiting["the finalizer of VMs"] = lambda: _adds_finalizer(kubectl)
     while waiting := {title: acts for title, acts in waiting.items() if not acts()}:
         if not poll_until(deadline, interval=0.1):
             raise DevError(f"admission policies not in force after {_IN_FORCE_TIMEOUT:g} s: {', '.join(waiting)}")

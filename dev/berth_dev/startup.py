@@ -28,6 +28,7 @@ from berth_dev.addresses import free_index, parse_networks
 from berth_dev.clusters import Cluster
 from berth_dev.errors import DevError
 from berth_dev.kind import KindCluster
+from berth_dev.kubernetesreleases import NEWEST, release_of
 from berth_dev.parts import Part
 from berth_dev.progress import Say
 from berth_dev.states import Artifacts, Options, Run
@@ -42,17 +43,18 @@ def project_root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-def build(say: Say, *, kubelets: bool = False) -> Artifacts:
+def build(say: Say, *, kubelets: bool = False, kubernetes: str = NEWEST.minor) -> Artifacts:
     """Build what the cache does not have yet.
 
     Args:
         say: Takes progress lines.
         kubelets: Whether nodes are to run Pods.
+        kubernetes: Which release the cluster is to be of, `1.36`.
     """
     cache, project = caches.cache_root(), project_root()
     if cache.is_relative_to("/run"):
         raise DevError(f"BERTH_CACHE={cache}: nodes have a /run of their own and would not see it")
-    bin_folder, cni_folder = tools.build_tools(cache, project, say)
+    bin_folder, cni_folder = tools.build_tools(cache, project, say, kubernetes=release_of(kubernetes))
     made = Artifacts(bin_folder, cni_folder, images.build_images(cache, project, say))
     if not kubelets:
         return made
@@ -69,7 +71,7 @@ def bring_up(name: str, options: Options, *, say: Say, root: Path, anew: bool) -
     states.check_name(name)
     if os.geteuid() != 0:
         raise DevError("a cluster takes namespaces, bridges and a libvirtd: run this as root")
-    artifacts = build(say, kubelets=options.kubelets)
+    artifacts = build(say, kubelets=options.kubelets, kubernetes=options.kubernetes)
     if anew and teardown.take_down(name, say=say, root=root):
         say(f"took the former cluster {name} down")
     with states.locked(root / name), ExitStack() as choosing:
@@ -99,7 +101,7 @@ def bring_up_kind(name: str, options: Options, *, say: Say) -> KindCluster:
     """
     states.check_name(name)
     root, project = states.state_root(), project_root()
-    artifacts = build(say)
+    artifacts = build(say, kubernetes=options.kubernetes)
     with states.locked(root / name):
         run = record(name, options, artifacts, root, "kind")
         cluster = KindCluster(run)

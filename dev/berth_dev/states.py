@@ -16,6 +16,7 @@ from pathlib import Path
 
 from berth_dev.addresses import MAX_NODES, AddressPlan
 from berth_dev.errors import DevError
+from berth_dev.kubernetesreleases import NEWEST, release_of
 from berth_dev.processes import poll_until
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
@@ -36,6 +37,7 @@ class Options:
         accelerator: `auto`, `kvm` or `tcg`, for the agents.
         kubelets: Whether nodes run Pods: each then has a containerd, a kubelet and a kube-proxy, and nothing of Berth
             is there until its chart is installed.
+        kubernetes: Which release the cluster is of: one of `berth_dev.kubernetesreleases`.
         links: Whether operator and agents reach the API server through links that can be broken (`Cluster.link`).
         operator_env: Further environment of the operator.
         agent_env: Further environment of the agents.
@@ -48,6 +50,7 @@ class Options:
     durable_etcd: bool = False
     accelerator: str = "tcg"
     kubelets: bool = False
+    kubernetes: str = NEWEST.minor
     links: bool = False
     operator_env: dict[str, str] = field(default_factory=dict)
     agent_env: dict[str, str] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Options:
             raise DevError(f"a cluster has 1 to {MAX_NODES} nodes, not {self.nodes}")
         if self.accelerator not in {"auto", "kvm", "tcg"}:
             raise DevError(f"the accelerator is auto, kvm or tcg, not {self.accelerator!r}")
+        release_of(self.kubernetes)
         if self.kubelets and (self.operator or self.agent or self.links):
             raise DevError("with kubelets, Berth comes by its chart: operator, agent and links are not to be asked for")
 

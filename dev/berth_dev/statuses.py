@@ -3,6 +3,7 @@
 import shutil
 
 from berth_dev.clusters import Cluster
+from berth_dev.kubernetesreleases import release_of
 from berth_dev.states import Run
 
 
@@ -11,7 +12,7 @@ def describe(run: Run) -> str:
     if run.backend == "kind":
         shown = f"cluster {run.cluster} (kind): docker ps --filter name=berth-{run.cluster}"
         return f"{shown}\n  export KUBECONFIG={run.kubeconfig}"
-    cluster = Cluster(run)
+    cluster, release = Cluster(run), release_of(run.options.kubernetes)
     rows = [("PART", "PID", "STATE", "LOG")]
     for part in cluster.parts.values():
         identity = part.identity
@@ -24,7 +25,8 @@ def describe(run: Run) -> str:
         for row in rows
     )
     return (
-        f"cluster {cluster.name} ({run.backend}): underlay {run.plan.underlay}, VM network {cluster.vm_subnet} on "
+        f"cluster {cluster.name} ({run.backend}): Kubernetes {release.version}, "
+        f"underlay {run.plan.underlay}, VM network {cluster.vm_subnet} on "
         f"{run.plan.vm_bridge} (this machine: {cluster.vm_gateway})\n"
         f"  export KUBECONFIG={cluster.kubeconfig}\n{table}"
     )

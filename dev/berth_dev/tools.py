@@ -9,9 +9,9 @@ from pathlib import Path
 
 from berth_dev import commands
 from berth_dev.caches import cached, key_of
+from berth_dev.kubernetesreleases import NEWEST, KubernetesRelease
 from berth_dev.progress import Say
 
-KUBERNETES_VERSION = "v1.36.3"
 CNI_PLUGINS_VERSION = "v1.9.1"
 CNI_PLUGINS = (
     "ipam/dhcp",
@@ -46,31 +46,27 @@ CONTAINERD_VERSION = "v2.4.2"
 CONTAINERD_PARTS = ("containerd", "containerd-shim-runc-v2", "ctr")
 HELM_VERSION = "v3.21.4"
 _BUILD_TIMEOUT = 3000.0
-_LINKER_FLAGS = (
-    "-s -w"
-    f" -X k8s.io/component-base/version.gitVersion={KUBERNETES_VERSION}"
-    f" -X k8s.io/client-go/pkg/version.gitVersion={KUBERNETES_VERSION}"
-)
 
 
-def build_tools(cache: Path, project: Path, say: Say) -> tuple[Path, Path]:
+def build_tools(cache: Path, project: Path, say: Say, *, kubernetes: KubernetesRelease = NEWEST) -> tuple[Path, Path]:
     """Return the folders of the control plane's programs and of the CNI plugins, building what the cache does not have.
 
     Args:
         cache: The cache's root.
         project: The project's root.
         say: Takes progress lines.
+        kubernetes: Which release the control plane is of.
 
     Raises:
         CommandError: Go is missing, or a build failed.
     """
     module = project / "dev" / "controlplane"
-    sources = [module / name for name in ("go.mod", "go.sum", "main.go")]
+    sources = [module / name for name in (kubernetes.modules, kubernetes.sums, "main.go")]
     control_plane = cached(
         cache / "controlplane",
-        key_of(_LINKER_FLAGS, *CONTROL_PLANE_PARTS, files=sources),
-        f"building the control plane of Kubernetes {KUBERNETES_VERSION} (minutes when Go's own cache is cold)",
-        lambda folder: _build_control_plane(module, folder),
+        key_of(_linker_flags(kubernetes), *CONTROL_PLANE_PARTS, files=sources),
+        f"building the control plane of Kubernetes {kubernetes.version} (minutes when Go's own cache is cold)",
+        lambda folder: _build_control_plane(module, folder, kubernetes),
         say,
     )
     cni = cached(
@@ -106,12 +102,15 @@ def build_helm(cache: Path, say: Say) -> Path:
     return cached(cache / "helm", key_of(package), title, lambda folder: _go_install(folder, [package]), say) / "helm"
 
 
-def _build_control_plane(module: Path, folder: Path) -> None:
+def _linker_flags(kubernetes: KubernetesRelease) -> str:
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(("-s -w", *(f"-X {package}.gitVersion={kubernetes.version}" for package in packages)))
+
+
+def _build_control_plane(module: Path, folder: Path, kubernetes: KubernetesRelease) -> None:
     target = folder / "controlplane"
-    commands.run(
-        ["go", "-C", str(module), "build", "-trimpath", "-ldflags", _LINKER_FLAGS, "-o", str(target), "."],
-        timeout=_BUILD_TIMEOUT,
-    )
+    building = ["go", "-C", str(module), "build", f"-modfile={kubernetes.modules}", "-trimpath"]
+    commands.run([*building, "-ldflags", _linker_flags(kubernetes), "-o", str(target), "."], timeout=_BUILD_TIMEOUT)
     for part in CONTROL_PLANE_PARTS:
         (folder / part).symlink_to(target.name)
 

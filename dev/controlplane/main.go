@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	etcd "go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
@@ -31,8 +32,19 @@ var components = map[string]func() int{
 	"kube-controller-manager": func() int { return cli.Run(controllermanager.NewControllerManagerCommand()) },
 	"kube-scheduler":          func() int { return cli.Run(scheduler.NewSchedulerCommand()) },
 	"kube-proxy":              func() int { return cli.Run(proxy.NewProxyCommand()) },
-	"kubelet":                 func() int { return cli.Run(kubelet.NewKubeletCommand(context.Background())) },
+	"kubelet":                 func() int { return cli.Run(command(kubelet.NewKubeletCommand)) },
 	"kubectl":                 func() int { return cli.Run(kubectl.NewDefaultKubectlCommand()) },
+}
+
+// The same source is built with the modules of the oldest release that is supported, where this one takes no context.
+func command(newCommand any) *cobra.Command {
+	switch newCommand := newCommand.(type) {
+	case func() *cobra.Command:
+		return newCommand()
+	case func(context.Context) *cobra.Command:
+		return newCommand(context.Background())
+	}
+	panic(fmt.Sprintf("a command is made by an unknown kind of function: %T", newCommand))
 }
 
 func main() {
