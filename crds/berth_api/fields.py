@@ -12,7 +12,10 @@ FINALIZER = f"{GROUP}/vm"
 """Keeps a VirtualMachine until its claim is released. An admission policy sets it, the operator drops it."""
 ADOPT = f"{GROUP}/adopt"
 """Annotation of a VirtualMachine that may go on with a guest of its name which a node reports: the node's name, or *.
-Whoever may annotate the VM agrees to what that node's agent says; without it agents could draw VMs to their nodes."""
+Whoever may annotate the VM agrees to what that node's agent says; without it agents could draw VMs to their nodes.
+`never`: whatever a node says, the VM is made anew."""
+RESTORE_LABELS = ("velero.io/restore-name", "velero.io/backup-name")
+"""Labels that Velero puts on every object which it restores: its owner wants back what was there, and agrees."""
 AGENT_REMAINS = "berth-agent-remains"
 """Field manager of a node agent's report of guests that are another cluster's."""
 SYSTEM_NAMESPACE = "berth-system"

@@ -10,6 +10,7 @@ from pydantic import Field
 from berth_api.markers import Cel, ListMap, SetList
 from berth_api.objects import Condition, Model, Resource
 from berth_api.quantities import MeasuredQuantity, Quantity
+from berth_api.virtualmachines import MAC_ADDRESS, IPAddress
 
 FirmwareKind = Literal["BIOS", "EFI", "SecureBoot"]
 """How guests can be booted; SecureBoot is EFI that insists on signed boot loaders."""
@@ -81,15 +82,35 @@ class HypervisorNetwork(Model):
     message: str = ""
 
 
+class RemainingInterface(Model):
+    """A NIC of a guest that remains."""
+
+    name: Annotated[str, Field(max_length=32)]
+    network_name: Annotated[str, Field(max_length=253)]
+    mac_address: Annotated[str, Field(max_length=17, pattern=MAC_ADDRESS)]
+    ip_addresses: Annotated[tuple[IPAddress, ...], Field(max_length=4)] = ()
+    """Without prefix length."""
+
+
+class RemainingPool(Model):
+    """What disks of a guest that remains take of a storage pool."""
+
+    name: Annotated[str, Field(max_length=253)]
+    size: MeasuredQuantity
+
+
 class HypervisorRemains(Model):
-    """A guest on the node for which this cluster has no VirtualMachine: another cluster's, or of before a restore."""
+    """What is on the node and this cluster has no VirtualMachine for: another cluster's, or of before a restore."""
 
     namespace: Annotated[str, Field(max_length=63)]
+    """Empty, as the name: not known, and only disks or NICs are left."""
     name: Annotated[str, Field(max_length=253)]
     uid: Annotated[str, Field(max_length=64)]
     cpu: MeasuredQuantity = "0"
     """What its running guest takes of the node, as a claim would say it."""
     memory: MeasuredQuantity = "0"
+    pools: Annotated[tuple[RemainingPool, ...], Field(max_length=24), ListMap(("name",))] = ()
+    interfaces: Annotated[tuple[RemainingInterface, ...], Field(max_length=8), ListMap(("name",))] = ()
 
 
 class HypervisorStatus(Model):
@@ -114,8 +135,9 @@ class HypervisorStatus(Model):
     """Sum of the requests of the node's Pods that have not ended, as the node's agent counts them."""
     public_key: str | None = None
     """Curve25519 public key in base64, to which the operator seals what this node's VMs need."""
-    remains: Annotated[tuple[HypervisorRemains, ...], Field(max_length=1000), ListMap(("uid",))] = ()
-    """What decides only about VMs whose annotation berth.dev/adopt agrees to it: see `berth_api.fields.ADOPT`."""
+    remains: Annotated[tuple[HypervisorRemains, ...], Field(max_length=500), ListMap(("uid",))] = ()
+    """Told with the first report, and never more than that: nothing of another cluster's comes while an agent of this
+    one is there. A VM goes on with one of them only where its owner agrees: see `berth_api.fields.ADOPT`."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
 
 

@@ -386,6 +386,8 @@ class VirtualMachineStatus(Model):
 
     node_name: str | None = None
     """The binding."""
+    former_uid: Annotated[str | None, Field(alias="formerUID")] = None
+    """UID of the object whose status this one was restored with: under it a node may know its guest."""
     claim: Claim | None = None
     admitted_claim: str | None = None
     refused_claim: str | None = None

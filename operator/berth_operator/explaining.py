@@ -63,7 +63,7 @@ async def explain(
     _count(cluster, ledger, inventory, vm)
     if refused(vm) and vm.status.claim is not None:
         refusals.note(vm.metadata.uid, vm.status.node_name or "", vm.status.claim.id)
-    interfaces = Interfaces(ledger, settings.mac_prefix)
+    interfaces = Interfaces(ledger, settings.mac_prefix, shunned=inventory.shunned, machines=cluster.machines)
     deciding = Deciding(cluster, ledger, inventory, interfaces=interfaces, refusals=refusals, profiles=profiles)
     aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node)).of(vm)
     explanation = Explanation(

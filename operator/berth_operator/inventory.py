@@ -6,10 +6,12 @@ week would look alive to every new leader.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from math import inf
 from typing import Any
 
@@ -20,7 +22,7 @@ from berth_api.storagepools import StoragePool
 from berth_operator.cluster import Cluster
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.cures import Cure
-from berth_operator.scheduling.holdings import Holding
+from berth_operator.scheduling.holdings import Address, Holding
 from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.sealing import can_seal_to
@@ -56,8 +58,24 @@ def facts_of(hypervisor: Hypervisor, node: Node | None, *, anchored: bool = Fals
 
 def _holding_of(node: str, guest: HypervisorRemains) -> Holding:
     """What a guest that no object accounts for takes of its node: no VM is given its room."""
-    owner = f"{guest.namespace}/{guest.name}"
-    return Holding(guest.uid, owner, _REMAINS, node, to_millis(guest.cpu), to_bytes(guest.memory))
+    return Holding(
+        uid=guest.uid,
+        owner=f"{guest.namespace}/{guest.name}",
+        claim_id=_REMAINS,
+        node=node,
+        cpu=to_millis(guest.cpu),
+        memory=to_bytes(guest.memory),
+        pools={pool.name: to_bytes(pool.size) for pool in guest.pools},
+        apart=True,
+    )
+
+
+def _addresses_of(guest: HypervisorRemains) -> Iterator[tuple[str, Address]]:
+    """Network and address of every IP that the guest has; what is none is left out, as agents may say anything."""
+    for nic in guest.interfaces:
+        for text in nic.ip_addresses:
+            with suppress(ValueError):
+                yield nic.network_name, ip_address(text)
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,8 @@ class Inventory:
         self._seen: dict[str, float] = {}
         self._failures: dict[str, list[float]] = {}
         self._migrations: Counter[str] = Counter()
-        self._remains: dict[Key, set[tuple[str, str]]] = {}
+        self._remains: dict[Key, dict[tuple[str, str], HypervisorRemains]] = {}
+        self._shunned: dict[str, Counter[Address]] = {}
         self._next_look = -inf
         cluster.hypervisors.listen(self._on_hypervisor)
         cluster.nodes.listen(self._on_node)
@@ -106,9 +125,13 @@ class Inventory:
         facts = self._facts.get(name)
         return facts.accelerator or None if facts is not None else None
 
-    def remains(self, key: Key) -> list[tuple[str, str]]:
-        """Nodes that hold a guest of this namespace and name which no object accounts for, and its UID there."""
-        return sorted(self._remains.get(key, ()))
+    def remains(self, key: Key) -> list[tuple[str, HypervisorRemains]]:
+        """Nodes that hold a guest of this namespace and name which no object accounts for, and what they say of it."""
+        return [(node, guest) for (node, _), guest in sorted(self._remains.get(key, {}).items())]
+
+    def shunned(self, network: str) -> AbstractSet[Address]:
+        """Addresses that guests have which no object accounts for: the last that a VM of its own is given."""
+        return self._shunned.get(network, Counter()).keys()
 
     @contextmanager
     def vacated(self, node: str | None, uid: str | None) -> Iterator[None]:
@@ -181,16 +204,28 @@ class Inventory:
 
     def _on_hypervisor(self, change: Change[Hypervisor]) -> None:
         name = change.key[1]
-        for old in change.old.status.remains if change.old else ():
-            self._remains.get((old.namespace, old.name), set()).discard((name, old.uid))
-            self._snapshot.give_back(_holding_of(name, old))
-        for new in change.new.status.remains if change.new else ():
-            self._remains.setdefault((new.namespace, new.name), set()).add((name, new.uid))
-            self._snapshot.take(_holding_of(name, new))
-        if (change.old.status.remains if change.old else ()) != (change.new.status.remains if change.new else ()):
-            self._remains = {key: holders for key, holders in self._remains.items() if holders}
+        before = change.old.status.remains if change.old else ()
+        after = change.new.status.remains if change.new else ()
+        if before != after:
+            self._change_remains(name, before, after)
             self._happened(Cure.NODE_CHANGED)
         self._refresh(name)
+
+    def _change_remains(
+        self, node: str, before: Iterable[HypervisorRemains], after: Iterable[HypervisorRemains]
+    ) -> None:
+        for old in before:
+            self._remains.get((old.namespace, old.name), {}).pop((node, old.uid), None)
+            self._snapshot.give_back(_holding_of(node, old))
+            for network, address in _addresses_of(old):
+                self._shunned.get(network, Counter())[address] -= 1
+        for new in after:
+            self._remains.setdefault((new.namespace, new.name), {})[(node, new.uid)] = new
+            self._snapshot.take(_holding_of(node, new))
+            for network, address in _addresses_of(new):
+                self._shunned.setdefault(network, Counter())[address] += 1
+        self._remains = {key: holders for key, holders in self._remains.items() if holders}
+        self._shunned = {network: left for network, had in self._shunned.items() if (left := +had)}
 
     def _on_node(self, change: Change[Node]) -> None:
         self._refresh(change.key[1])

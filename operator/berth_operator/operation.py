@@ -130,7 +130,7 @@ class Operation:
                 self.cluster,
                 self.ledger,
                 self._inventory,
-                interfaces=Interfaces(self.ledger, settings.mac_prefix),
+                interfaces=Interfaces(self.ledger, settings.mac_prefix, self._inventory.shunned, self.cluster.machines),
                 refusals=refusals,
                 profiles=profiles,
             ),

@@ -19,6 +19,7 @@ from typing import Any
 
 from berth_api import logs
 from berth_api.client import ApiError, Conflict, NotFound, TooManyRequests
+from berth_api.fields import ADOPT
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aims import Aim, Aims, is_bound
@@ -111,7 +112,7 @@ class Scheduler:
             return
         made = vm.metadata.creation_timestamp
         priority = self._cluster.priority(vm.spec.priority_class_name)
-        status, labels = vm.status, tuple(sorted(vm.metadata.labels.items()))
+        status, labels = vm.status, (*sorted(vm.metadata.labels.items()), vm.metadata.annotations.get(ADOPT))
         claim = status.claim.id if status.claim is not None else None
         revision = (vm.metadata.generation, labels, claim, status.refused_claim, status.stopped_claim)
         entry = Entry(vm.key, vm.metadata.uid, priority or 0, made.timestamp() if made else 0.0, revision)
@@ -389,5 +390,5 @@ def _profile(vm: VirtualMachine) -> str:
 
 
 def _shape(vm: VirtualMachine, aim: Aim, wish: Wish) -> Hashable:
-    """What makes VMs interchangeable: what they ask for; but a VM that stays where it is has no like."""
-    return (vm.metadata.uid, aim, wish.request) if aim.stays else wish.request
+    """What makes VMs alike: what they ask for; but one that stays where it is, or where its guest is, has no like."""
+    return (vm.metadata.uid, aim, wish.request) if aim.stays or wish.held is not None else wish.request

@@ -17,7 +17,7 @@ from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.needs import Amounts, claimed, is_as_asked, kept, wants_sealed
 from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
-from berth_operator.controllers.remains import holder_of
+from berth_operator.controllers.remains import Holder, holder_of
 from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import Holding, held_by
@@ -36,8 +36,8 @@ class Wish:
     request: Request
     profile: Profile
     resolved: Resolved
-    adopts: str | None = None
-    """UID of the guest on the only node that will do, which goes on as this VM."""
+    held: Holder | None = None
+    """The only node that will do, and the guest there which goes on as this VM."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ class Deciding:
             images=resolved.images,
             excluded=self._refusals.of(vm.metadata.uid),
         )
-        adopted = None if stays else holder_of(vm, self._inventory.remains(vm.key))
-        if adopted is not None:
-            request = replace(request, requirements=replace(request.requirements, node_name=adopted.node))
-        return Wish(request, self._profile(vm, stays=stays), resolved, adopted.uid if adopted is not None else None)
+        held = None if stays else holder_of(vm, self._inventory.remains(vm.key))
+        if held is not None:
+            request = replace(request, requirements=replace(request.requirements, node_name=held.node))
+        return Wish(request, self._profile(vm, stays=stays), resolved, held)
 
     def decide(self, vm: VirtualMachine, wish: Wish, user_data: bytes | None, epoch: int) -> Decision | Rejection:
         """Choose a node and addresses, and count the claim at once; or say why no node will do.
@@ -98,15 +98,16 @@ class Deciding:
         Raises:
             Unbindable: an address, or the node's key, stands in the way.
         """
-        request = wish.request
-        with self._inventory.vacated(request.requirements.node_name, wish.adopts):
+        request, held = wish.request, wish.held
+        with self._inventory.vacated(request.requirements.node_name, held.uid if held is not None else None):
             placement = place(self._inventory.snapshot(), request, wish.profile)
         if isinstance(placement, Rejection):
             return placement
-        interfaces = self._interfaces.choose(vm, wish.resolved.networks)
+        had = held.interfaces if held is not None else ()
+        interfaces = self._interfaces.choose(vm, wish.resolved.networks, inherited=had)
         amounts = Amounts(request.cpu, placement.memory, dict(request.pools))
         claim = self._claim(vm, amounts, interfaces, self._seal(placement.node, user_data), epoch)
-        claim = claim.model_copy(update={"adopts": wish.adopts})
+        claim = claim.model_copy(update={"adopts": held.uid if held is not None else None})
         return self._assume(vm, wish, Aim.BERTH, placement.node, claim)
 
     def decide_again(

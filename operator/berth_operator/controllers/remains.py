@@ -4,19 +4,23 @@ After a control plane was lost and VMs were restored from a back-up, their objec
 run what the old ones asked for. A VM that was placed elsewhere would run twice. Whose guest it is, is told by namespace
 and name: those are the user's own words for it, and the only ones that a back-up keeps. See decision 0012.
 
-What a node's agent reports could be a lie that draws VMs, and what is sealed for them, to its node. So it counts only
-for VMs whose owner or administrator has agreed to it by the annotation `berth.dev/adopt`.
+What a node's agent reports could be a lie that draws VMs, and what is sealed for them, to its node. So a VM goes there
+only where its owner has agreed: by the annotation `berth.dev/adopt`, or by restoring it. Any other waits, and says so:
+agents cannot stop VMs by it that come later, as the API server takes from them what they bring along and nothing more.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from berth_api.fields import ADOPT
+from berth_api.fields import ADOPT, RESTORE_LABELS
+from berth_api.hypervisors import HypervisorRemains, RemainingInterface
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator.controllers.references import Unbindable
 
 ANY = "*"
 """Value of the annotation by which every node is believed."""
+NEVER = "never"
+"""Value of the annotation by which none is. Of a node that is called so, `*` has to be said."""
 
 
 @dataclass(frozen=True)
@@ -25,31 +29,42 @@ class Holder:
 
     node: str
     uid: str
+    interfaces: tuple[RemainingInterface, ...] = ()
+    """As the guest has them."""
 
 
-def holder_of(vm: VirtualMachine, remains: Iterable[tuple[str, str]]) -> Holder | None:
-    """The node that holds a guest of this VM's name; None where there is none.
+def holder_of(vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]]) -> Holder | None:
+    """The node that holds a guest of this VM's name; None where there is none, or none is wanted.
 
     Args:
         vm: A VM without a node.
-        remains: Nodes that hold one, and its UID there.
+        remains: Nodes that hold one, and what they say of it.
 
     Raises:
-        Unbindable: several do, or the VM may not go there: nobody but an administrator can tell what to do.
+        Unbindable: nobody has agreed to it, several nodes hold one, or the VM may not go there: nobody but its owner or
+            an administrator can tell what to do.
     """
-    agreed = vm.metadata.annotations.get(ADOPT)
-    holders = [Holder(node, uid) for node, uid in remains if agreed in (ANY, node)]
-    if not holders:
+    asked = vm.metadata.annotations.get(ADOPT, "")
+    holders = [Holder(node, guest.uid, guest.interfaces) for node, guest in remains]
+    if not holders or asked == NEVER:
         return None
-    if len(holders) > 1:
-        where = ", ".join(f"{holder.node} ({holder.uid})" for holder in holders)
+    agreed = _agreed(vm, asked, holders)
+    if not agreed:
         raise Unbindable(
-            "HeldTwice",
-            f"several guests of this name are left from before a restore: {where}: name one of these nodes in the "
-            f"annotation {ADOPT}, or end all but one on their nodes",
+            "Held",
+            f"a guest of this name is left from another cluster, or from before a restore: {_named(holders)}. Name the "
+            f"node in the annotation {ADOPT} to go on with that, or write {NEVER} there to have the VM made anew, and "
+            "have both",
             waits_for_room=True,
         )
-    (holder,) = holders
+    if len(agreed) > 1:
+        raise Unbindable(
+            "HeldTwice",
+            f"several guests of this name are left from before a restore: {_named(agreed)}: name one of these nodes in "
+            f"the annotation {ADOPT}, or end all but one on their nodes",
+            waits_for_room=True,
+        )
+    (holder,) = agreed
     if vm.spec.node_name not in (None, "", holder.node):
         raise Unbindable(
             "HeldElsewhere",
@@ -58,3 +73,19 @@ def holder_of(vm: VirtualMachine, remains: Iterable[tuple[str, str]]) -> Holder 
             waits_for_room=True,
         )
     return holder
+
+
+def _agreed(vm: VirtualMachine, asked: str, holders: Sequence[Holder]) -> list[Holder]:
+    """Those that the VM's owner is content with. The UID of the object that was backed up tells one from the others."""
+    known = [holder for holder in holders if holder.uid == vm.status.former_uid]
+    if asked:
+        named = [holder for holder in holders if asked in (ANY, holder.node)]
+    elif any(label in vm.metadata.labels for label in RESTORE_LABELS):
+        named = list(holders)
+    else:
+        return known
+    return [holder for holder in named if holder in known] or named
+
+
+def _named(holders: Iterable[Holder]) -> str:
+    return ", ".join(f"{holder.node} ({holder.uid})" for holder in holders)

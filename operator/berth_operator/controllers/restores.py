@@ -4,7 +4,7 @@ A back-up that restores statuses gives the new object, with its new UID, the bin
 another cluster, or to one that has given its room to others long ago. Whoever wrote it owns its fields, so an apply
 would leave the agents' part standing (when it was started, how often, by which claim), and a VM that runs once would
 count as having run. So all of it is replaced, from the very state that was looked at. It is the only status that the
-operator does not apply.
+operator does not apply. What stays of it is the old object's UID: a node that reports a guest under it has the VM's.
 """
 
 from datetime import datetime
@@ -27,10 +27,11 @@ async def clear(api: Api, vm: VirtualMachine, *, now: datetime) -> dict[str, Any
         ApiError: it was not written, or nobody knows.
     """
     body = statuses.unbound(vm, phase="Pending", reason=RESTORED, message=_MESSAGE, now=now)
-    operations = [
+    former = vm.status.claim.machine_uid if vm.status.claim is not None else None
+    operations: list[dict[str, Any]] = [
         {"op": "test", "path": "/metadata/uid", "value": vm.metadata.uid},
         {"op": "test", "path": "/metadata/resourceVersion", "value": vm.metadata.resource_version},
-        {"op": "replace", "path": "/status", "value": body["status"]},
+        {"op": "replace", "path": "/status", "value": {**body["status"], "formerUID": former}},
     ]
     try:
         return await api.patch_json(

@@ -27,6 +27,8 @@ class Holding:
     pools: Mapping[str, int] = field(default_factory=dict)
     interfaces: tuple[ClaimedInterface, ...] = ()
     member: Member = field(default_factory=Member)
+    apart: bool = False
+    """No claim, but what a node says that others' guests use: it counts on that node only, shared pools or not."""
 
     @property
     def key(self) -> HoldingKey:

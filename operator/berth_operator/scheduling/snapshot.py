@@ -291,7 +291,7 @@ class Snapshot:
         """A claim counts from now on."""
         self._held.setdefault(holding.node, {})[holding.key] = holding
         for name, size in holding.pools.items():
-            self._pool(name).held_in_all += size
+            self._pool(name).held_in_all += 0 if holding.apart else size
         row = self.index.get(holding.node)
         if row is not None:
             self._count(row, holding.key, holding)
@@ -306,7 +306,7 @@ class Snapshot:
         if not held:
             del self._held[holding.node]
         for name, size in taken.pools.items():
-            self._pool(name).held_in_all -= size
+            self._pool(name).held_in_all -= 0 if taken.apart else size
         row = self.index.get(holding.node)
         if row is not None:
             self._add(row, taken, -1)
@@ -325,7 +325,7 @@ class Snapshot:
         self.free_memory[row] -= sign * holding.memory
         self.free_slots[row] -= sign
         for name, size in holding.pools.items():
-            self._pool(name).hold(row, sign * size)
+            self._pool(name).hold(row, sign * size, apart=holding.apart)
         self._journal.note(row)
 
     def _set_count(self, column: IntArray, name: str, count: int) -> None:

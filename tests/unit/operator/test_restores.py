@@ -10,6 +10,7 @@ from berth_api.client import Conflict
 from berth_api.fields import ADOPT
 
 pytestmark = pytest.mark.looptime
+VELERO = {"velero.io/restore-name": "nightly-1", "velero.io/backup-name": "nightly"}
 
 
 def restored(name: str, *, uid: str | None, run_strategy: str = "Always", **more: Any) -> dict[str, Any]:
@@ -99,7 +100,7 @@ async def test_a_status_that_changed_meanwhile_is_looked_at_again() -> None:
         assert world.vm("web").status.phase == "Scheduled"
 
 
-def remains(*names: str, **used: str) -> list[dict[str, str]]:
+def remains(*names: str, **used: Any) -> list[dict[str, Any]]:
     return [{"namespace": "default", "name": name, "uid": f"uid-of-old-{name}", **used} for name in names]
 
 
@@ -110,7 +111,14 @@ def add_vm(world: World, name: str, agreed: str = "*", **spec: Any) -> None:
     world.api.add(kinds.VIRTUAL_MACHINE, body)
 
 
-async def report(world: World, node: str, *names: str, **used: str) -> None:
+async def annotate(world: World, name: str, agreed: str) -> None:
+    body = world.api.peek(kinds.VIRTUAL_MACHINE, name, "default")
+    assert body is not None
+    body["metadata"]["annotations"] = {ADOPT: agreed}
+    await world.api.update(kinds.VIRTUAL_MACHINE, name, "default", body)
+
+
+async def report(world: World, node: str, *names: str, **used: Any) -> None:
     body = world.api.peek(kinds.HYPERVISOR, node)
     assert body is not None
     body["status"] = hypervisor_status(remains=remains(*names, **used))
@@ -175,20 +183,105 @@ async def test_a_pin_to_another_node_does_not_make_a_second_guest() -> None:
 
 
 @pytest.mark.parametrize("agreed", [None, "", "node-1"])
-async def test_an_agent_cannot_draw_a_vm_to_its_node_by_what_it_says(agreed: str | None) -> None:
+async def test_nobody_is_drawn_to_a_node_by_what_it_says_nor_runs_twice(agreed: str | None) -> None:
     world = furnished()
-    await report(world, "node-2", *(f"vm-{number}" for number in range(4)), "web")
-    for number in range(4):
-        world.add_vm(f"vm-{number}")
+    await report(world, "node-2", "web")
+    world.add_vm("other")
     if agreed is None:
         world.add_vm("web")
     else:
         add_vm(world, "web", agreed)
     async with world.leading():
         await world.settle()
-        statuses = [world.vm(name).status for name in ("web", *(f"vm-{number}" for number in range(4)))]
-        assert all(status.claim is not None and status.claim.adopts is None for status in statuses)
-        assert {status.node_name for status in statuses} == {"node-1", "node-2"}, "as if nothing had been said"
+        assert world.vm("other").status.node_name is not None
+        assert world.vm("web").status.node_name is None
+        reason, message = world.why("web")
+        assert reason == "Held"
+        assert "node-2 (uid-of-old-web)" in message
+        await annotate(world, "web", "node-2")
+        await world.settle()
+        status = world.vm("web").status
+        assert status.claim is not None
+        assert (status.node_name, status.claim.adopts) == ("node-2", "uid-of-old-web")
+
+
+async def test_who_wants_it_anew_has_it_anew() -> None:
+    world = furnished()
+    await report(world, "node-2", "web")
+    body = vm_body("web", nodeName="node-1")
+    body["metadata"]["annotations"], body["metadata"]["labels"] = {ADOPT: "never"}, VELERO
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+    async with world.leading():
+        await world.settle()
+        status = world.vm("web").status
+        assert status.claim is not None
+        assert (status.node_name, status.claim.adopts) == ("node-1", None)
+
+
+async def test_a_guest_that_is_ended_on_its_node_holds_up_nobody() -> None:
+    world = furnished()
+    await report(world, "node-2", "web")
+    world.add_vm("web")
+    async with world.leading():
+        await world.settle()
+        assert world.why("web")[0] == "Held"
+        await report(world, "node-2")
+        await world.settle()
+        assert world.vm("web").status.node_name is not None
+
+
+@pytest.mark.parametrize("label", ["velero.io/restore-name", "velero.io/backup-name"])
+async def test_what_velero_restores_is_content_with_its_guest(label: str) -> None:
+    world = furnished()
+    await report(world, "node-2", "web")
+    body = vm_body("web")
+    body["metadata"]["labels"] = {label: "nightly-1"}
+    world.api.add(kinds.VIRTUAL_MACHINE, body)
+    async with world.leading():
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
+
+
+async def test_what_was_restored_with_its_status_is_content_with_the_guest_of_that_object_only() -> None:
+    world = furnished()
+    await report(world, "node-2", "web", "db")
+    world.api.add(kinds.VIRTUAL_MACHINE, restored("web", uid="uid-of-old-web"))
+    world.api.add(kinds.VIRTUAL_MACHINE, restored("db", uid="another"))
+    async with world.leading():
+        await world.settle()
+        status = world.vm("web").status
+        assert status.claim is not None
+        assert (status.node_name, status.claim.adopts) == ("node-2", "uid-of-old-web")
+        assert world.why("db")[0] == "Held"
+
+
+async def test_of_two_guests_of_its_name_it_has_the_one_of_the_object_that_was_backed_up() -> None:
+    world = furnished()
+    await report(world, "node-1", "web")
+    body = world.api.peek(kinds.HYPERVISOR, "node-2")
+    assert body is not None
+    body["status"] = hypervisor_status(remains=[{"namespace": "default", "name": "web", "uid": "another"}])
+    await world.api.update(kinds.HYPERVISOR, "node-2", "", body, "status")
+    one = restored("web", uid="another")
+    one["metadata"]["labels"] = VELERO
+    world.api.add(kinds.VIRTUAL_MACHINE, one)
+    async with world.leading():
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
+
+
+async def test_it_waits_for_a_node_that_is_silent_rather_than_run_twice() -> None:
+    world = furnished()
+    await report(world, "node-2", "web")
+    async with world.leading():
+        await world.settle(60)
+        await world.beat("node-1")
+        add_vm(world, "web")
+        await world.settle()
+        assert world.vm("web").status.node_name is None
+        await world.beat("node-2")
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
 
 
 async def test_of_two_nodes_that_hold_it_the_one_that_is_named_has_it() -> None:
@@ -215,3 +308,135 @@ async def test_what_a_guest_uses_that_nobody_accounts_for_is_given_to_nobody_but
         await report(world, "node-2")
         await world.settle()
         assert world.vm("stranger").status.node_name == "node-2"
+
+
+GUESTS_NIC = {"name": "nic", "networkName": "lan", "macAddress": "02:be:00:00:00:77", "ipAddresses": ["10.7.0.77"]}
+
+
+def nic_of(world: World, name: str) -> tuple[str, tuple[str, ...]]:
+    claim = world.vm(name).status.claim
+    assert claim is not None, world.why(name)
+    (nic,) = claim.interfaces
+    return nic.mac_address, nic.ip_addresses
+
+
+async def test_it_keeps_the_addresses_that_its_guest_has() -> None:
+    world = furnished()
+    await report(world, "node-2", "web", interfaces=[GUESTS_NIC])
+    add_vm(world, "web")
+    async with world.leading():
+        await world.settle()
+        assert nic_of(world, "web") == ("02:be:00:00:00:77", ("10.7.0.77/24",))
+
+
+async def test_what_its_spec_fixes_comes_before_what_its_guest_has() -> None:
+    world = furnished()
+    await report(world, "node-2", "web", interfaces=[GUESTS_NIC])
+    fixed = {"macAddress": "02:be:00:00:00:01", "ipAddresses": ["10.7.0.5"]}
+    add_vm(world, "web", networks=[{"name": "nic", "networkName": "lan", **fixed}])
+    async with world.leading():
+        await world.settle()
+        assert nic_of(world, "web") == ("02:be:00:00:00:01", ("10.7.0.5/24",))
+
+
+@pytest.mark.parametrize("held", ["macAddress", "ipAddresses"])
+async def test_what_another_vm_asks_for_is_not_its_guests_to_have(held: str) -> None:
+    """Whether that one has it already, or waits for room itself: an agent's word takes nothing from anybody."""
+    world = furnished()
+    await report(world, "node-2", "web", interfaces=[GUESTS_NIC])
+    add_vm(world, "web")
+    world.add_vm(
+        "db", memory={"size": "64Gi"}, networks=[{"name": "nic", "networkName": "lan", held: GUESTS_NIC[held]}]
+    )
+    async with world.leading():
+        await world.settle()
+        reason, message = world.why("web")
+        assert reason == {"macAddress": "MacAddressInUse", "ipAddresses": "AddressInUse"}[held]
+        assert "default/db" in message
+        await world.api.delete(kinds.VIRTUAL_MACHINE, "db", "default")
+        await world.settle()
+        await report(world, "node-2", "web", interfaces=[GUESTS_NIC], cpu="1")
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
+
+
+@pytest.mark.parametrize(
+    "nic",
+    [
+        {**GUESTS_NIC, "ipAddresses": ["10.8.0.1"]},
+        {**GUESTS_NIC, "ipAddresses": ["10.7.0.1"]},
+        {**GUESTS_NIC, "ipAddresses": ["nonsense"]},
+        {**GUESTS_NIC, "ipAddresses": []},
+        {**GUESTS_NIC, "networkName": "gone"},
+        {**GUESTS_NIC, "name": "gone"},
+    ],
+    ids=["of another subnet", "the gateway", "no address", "none", "of another network", "of another NIC"],
+)
+async def test_what_its_network_does_not_give_it_does_not_have(nic: dict[str, Any]) -> None:
+    world = furnished()
+    await report(world, "node-2", "web", interfaces=[nic])
+    add_vm(world, "web")
+    async with world.leading():
+        await world.settle()
+        assert nic_of(world, "web")[1] == ("10.7.0.2/24",)
+
+
+async def test_an_agent_names_no_address_outside_of_what_a_subnet_hands_out() -> None:
+    world = furnished()
+    body = world.api.peek(kinds.VIRTUAL_NETWORK, "lan")
+    assert body is not None
+    body["spec"]["subnets"][0]["range"] = {"start": "10.7.0.10", "end": "10.7.0.20"}
+    await world.api.update(kinds.VIRTUAL_NETWORK, "lan", "", body)
+    await report(world, "node-2", "web", interfaces=[GUESTS_NIC])
+    add_vm(world, "web")
+    async with world.leading():
+        await world.settle()
+        assert nic_of(world, "web")[1] == ("10.7.0.10/24",)
+
+
+async def test_what_a_guest_has_is_the_last_that_others_are_given_but_they_are() -> None:
+    """Nobody has agreed to what the agent says of `stranger`: it denies nobody an address."""
+    world = World()
+    world.furnish(cidr="10.7.0.0/29")
+    world.add_node("node-1")
+    addresses = ["10.7.0.2", "10.7.0.4", "10.7.0.5"]
+    await report(world, "node-1", "stranger", interfaces=[{**GUESTS_NIC, "ipAddresses": addresses}])
+    for number in range(5):
+        world.add_vm(f"vm-{number}")
+    async with world.leading():
+        await world.settle()
+        given = {number: nic_of(world, f"vm-{number}")[1][0].split("/")[0] for number in range(5)}
+        assert set(given.values()) == {f"10.7.0.{last}" for last in range(2, 7)}
+        assert sorted(given.values(), key=list(given.values()).index)[:2] == ["10.7.0.3", "10.7.0.6"]
+
+
+async def test_the_disks_of_a_guest_are_room_that_nobody_else_is_given() -> None:
+    world = furnished()
+    taken = {"pools": [{"name": "default", "size": "95Gi"}]}
+    await report(world, "node-1", "web", **taken)
+    await report(world, "node-2", "db", **taken)
+    big = [{"name": "root", "size": "10Gi"}]
+    world.add_vm("stranger", disks=big)
+    add_vm(world, "web", disks=[{"name": "root", "size": "95Gi"}])
+    async with world.leading():
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-1"
+        assert world.vm("stranger").status.node_name is None
+        assert "storage" in world.why("stranger")[1]
+        await report(world, "node-2")
+        await world.settle()
+        assert world.vm("stranger").status.node_name == "node-2"
+
+
+async def test_of_a_shared_pool_it_is_room_on_the_node_that_says_so_only() -> None:
+    world = furnished()
+    body = world.api.peek(kinds.STORAGE_POOL, "default")
+    assert body is not None
+    body["spec"]["shared"] = True
+    await world.api.update(kinds.STORAGE_POOL, "default", "", body)
+    await report(world, "node-1", "web", pools=[{"name": "default", "size": "1000Gi"}])
+    for number in range(4):
+        world.add_vm(f"vm-{number}")
+    async with world.leading():
+        await world.settle()
+        assert {world.vm(f"vm-{number}").status.node_name for number in range(4)} == {"node-2"}
