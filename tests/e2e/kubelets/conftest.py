@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.kubelets.boxes import write_box
+from tests.e2e.kubelets.installations import Installation
 
+from berth_dev import caches, containers, startup
 from berth_dev.clusters import Cluster
+from berth_dev.progress import timed_lines
 from berth_dev.states import Options
 
 OPTIONS = Options(nodes=2, operator=False, agent=False, kubelets=True)
@@ -23,3 +26,19 @@ def cluster(box: Path) -> Iterator[Cluster]:
     made.import_image(box)
     yield made
     made.down()
+
+
+@pytest.fixture(scope="session")
+def images() -> list[Path]:
+    cache, project, say = caches.cache_root(), startup.project_root(), timed_lines()
+    return [build(cache, project, say) for build in (containers.operator_image, containers.agent_image)]
+
+
+@pytest.fixture(scope="session")
+def berth(cluster: Cluster, images: list[Path]) -> Installation:
+    """Installed once; the life of an installation ends with Berth there again, and no VM."""
+    for archive in images:
+        cluster.import_image(archive)
+    made = Installation(cluster)
+    made.install("installed")
+    return made

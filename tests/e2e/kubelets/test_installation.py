@@ -12,80 +12,15 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import VM, address_of, http_answer
 from tests.e2e.kubelets import rooms
+from tests.e2e.kubelets.installations import ANCHORS, GUESTS, NAMESPACE, Installation
 
-from berth_dev import caches, containers, releases, startup
+from berth_dev import releases
 from berth_dev.clusters import Cluster
-from berth_dev.demo import for_cluster
 from berth_dev.processes import poll_until
-from berth_dev.progress import timed_lines
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
-NAMESPACE = "berth-system"
 NETNS = "/run/netns"
-ANCHORS = "berth.dev/anchor=true"
 MIB = 1024 * 1024
-EXAMPLES = ("image.yaml", "vms.yaml")
-GUESTS = ("web-1", "web-2", "web-3")
-CHART = startup.project_root() / "charts" / "berth"
-
-
-class Installation:
-    """The cluster with Berth on it, and what tests ask of both."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-        self.boots: dict[str, str] = {}
-        self.say = timed_lines()
-
-    def install(self, title: str, *more: str) -> None:
-        """Install or upgrade, and tell how long it took until all was ready."""
-        begin = time.monotonic()
-        releases.install(self.cluster, CHART, *more)
-        self.say(f"{title}: {time.monotonic() - begin:.1f} s")
-
-    def listed(self, *args: str) -> list[dict[str, Any]]:
-        items: list[dict[str, Any]] = json.loads(self.cluster.kubectl("get", *args, "-o", "json"))["items"]
-        return items
-
-    def pods(self, component: str) -> list[dict[str, Any]]:
-        return self.listed("pods", "-n", NAMESPACE, "-l", f"app.kubernetes.io/component={component}")
-
-    def anchor(self, node: str) -> dict[str, Any]:
-        found = self.listed("pods", "-n", NAMESPACE, "-l", ANCHORS, "--field-selector", f"spec.nodeName={node}")
-        assert len(found) == 1
-        return found[0]
-
-    def examples(self) -> str:
-        folder = startup.project_root() / "examples"
-        return "---\n".join(for_cluster((folder / file).read_text("utf-8"), self.cluster) for file in EXAMPLES)
-
-    def vm(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.cluster.kubectl("get", VM, name, "-o", "json"))
-        return found
-
-    def booted(self) -> dict[str, str]:
-        """The boot ID that each guest tells of itself, over its network."""
-        return {name: http_answer(address_of(self.vm(name)))["boot_id"] for name in GUESTS}
-
-    def wait_ready(self, seconds: int = 180) -> None:
-        names = [f"{VM}/{name}" for name in GUESTS]
-        wait = ("wait", "--for=condition=Ready", f"--timeout={seconds}s")
-        self.cluster.kubectl(*wait, *names, timeout=seconds + 10)
-
-
-@pytest.fixture(scope="module")
-def images() -> list[Path]:
-    cache, project, say = caches.cache_root(), startup.project_root(), timed_lines()
-    return [build(cache, project, say) for build in (containers.operator_image, containers.agent_image)]
-
-
-@pytest.fixture(scope="module")
-def berth(cluster: Cluster, images: list[Path]) -> Installation:
-    for archive in images:
-        cluster.import_image(archive)
-    made = Installation(cluster)
-    made.install("installed")
-    return made
 
 
 def test_two_operators_and_an_agent_on_every_node_are_ready(berth: Installation) -> None:

@@ -67,7 +67,7 @@ HYPERVISOR_ATTEMPTS = (
     Attempt(
         "raise-overcommit-by-status",
         "the same by way of the status",
-        apply(f"{HYPERVISORS}/node-1/status", AGENT, {"spec": {"overcommit": {"cpu": 64}}}),
+        apply(f"{HYPERVISORS}/node-1/status", "evil", {"spec": {"overcommit": {"cpu": 64}}}),
         IGNORED,
     ),
     Attempt(

@@ -10,15 +10,15 @@ from tests.integration.api.apiserver import ApiServer
 from tests.integration.api.conftest import server
 from tests.integration.api.specimens import CHECKSUM, specimen
 from tests.integration.security import tokens
-from tests.integration.security.calls import Answer, Request, Session, apply, send
+from tests.integration.security.calls import Answer, Request, apply, open_session, send
 from tests.integration.security.controllers import aggregating_roles
 from tests.integration.security.roles import TENANT, USERS
 from tests.integration.security.rules import CLAIM, GROUP, LEASES, SCHEDULED, VMS
+from tests.integration.security.wire import Session
 
 from berth_api import kinds
 from berth_api.customresources import CUSTOM_RESOURCES
 from berth_api.kinds import Kind
-from berth_dev import kubeconfigs
 from berth_dev.processes import poll_until
 from berth_operator.controllers.anchorpods import ACCOUNT
 
@@ -57,7 +57,7 @@ def world(server: ApiServer, admin: str) -> Iterator[Fingerprint]:
     for name, status in _statuses().items():
         assert send(server, admin, apply(f"{name}/status", "berth-operator", {"status": status})).status == 200
     server.kubectl("delete", "virtualmachine", "leaving", "--wait=false")
-    session = Session(server, admin)
+    session = open_session(server, admin)
     deadline = time.monotonic() + _IN_FORCE_TIMEOUT
     # The server's watch cache of a new kind fills while it is asked for the first time.
     while any(session.send(Request("GET", path)).status != 200 for path in _WATCHED):
@@ -74,23 +74,14 @@ def world(server: ApiServer, admin: str) -> Iterator[Fingerprint]:
 @pytest.fixture(scope="session")
 def stolen(server: ApiServer, world: Fingerprint) -> Mapping[str, str]:
     """Tokens by the names that attempts have for them."""
-    pod = tokens.request(server, "Pod", "agent-1")
-    of_pod_gone, of_node_gone = tokens.request(server, "Pod", "agent-gone"), tokens.request(server, "Node", "node-5")
+    pod = tokens.request(server.kubectl, "Pod", "agent-1")
+    of_pod_gone = tokens.request(server.kubectl, "Pod", "agent-gone")
     server.kubectl("delete", "pod", "agent-gone", "-n", "berth-system", "--force", "--grace-period=0")
-    server.kubectl("delete", "node", "node-5")
-    kubeconfigs.new_signing_key(server.folder / "own.key", server.folder / "own.pub")
     found = {
+        **tokens.variations(server.kubectl, pod, "agent-1", server.folder / "sa.key", server.folder),
         "pod": pod,
-        "new": tokens.request(server, "Node", "node-4"),
-        "nodeless": tokens.request(server),
-        "operator": server.kubectl("create", "token", "berth-operator", "-n", "berth-system").strip(),
-        "token-of-other-audience": tokens.request(server, "Pod", "agent-1", "https://vault.example.com"),
-        "token-expired": tokens.expired(pod, server.folder / "sa.key"),
         "token-of-pod-gone": of_pod_gone,
-        "token-of-node-gone": of_node_gone,
-        "token-with-other-node": tokens.altered(pod, "node-2"),
-        "token-self-signed": tokens.signed(tokens.claims_of(pod), server.folder / "own.key"),
-        "token-none": "0123456789abcdef",
+        "operator": server.kubectl("create", "token", "berth-operator", "-n", "berth-system").strip(),
     }
     # Policies are in force for each object once the server has looked for its kind.
     deadline = time.monotonic() + _IN_FORCE_TIMEOUT

@@ -79,6 +79,8 @@ class Attempt:
         request: As it is sent.
         rule: What refuses it.
         token: `pod` (of an agent's Pod on node-1), `new` (of node-4, which has no Hypervisor yet) or `nodeless`.
+        at: Who is attacked: `api`; or, from inside a Pod only, `files` or a host (`node-1`, `node-2`, `control-plane`,
+            `operator`) with its port.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Attempt:
     request: Request
     rule: Rule
     token: str = "pod"  # noqa: S105 - which one, not the token
+    at: str = "api"
 
 
 def status_of(vm: str) -> str:

@@ -5,20 +5,52 @@ import subprocess
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tests.integration.api.apiserver import ApiServer
+from berth_dev import kubeconfigs
 
-AGENTS = "/api/v1/namespaces/berth-system/serviceaccounts/berth-agent/token"
 _COORDINATE = 32
 """Bytes of a P-256 coordinate (RFC 7518, section 3.4)."""
 
 
-def request(server: ApiServer, kind: str = "", name: str = "", audience: str = "") -> str:
+class Kubectl(Protocol):
+    """Runs kubectl as administrator, and returns what it prints."""
+
+    def __call__(self, *args: str) -> str:
+        """Run it to its end."""
+        ...
+
+
+def variations(kubectl: Kubectl, token: str, pod: str, key: Path, scratch: Path) -> dict[str, str]:
+    """What a thief would make of a token, or like to have beside it, by the names that attempts have for them.
+
+    Args:
+        kubectl: Has tokens made that the API server makes for somebody.
+        token: Of an agent's Pod on node-1.
+        pod: That Pod's name.
+        key: What the API server signs tokens with: for one that has expired.
+        scratch: A folder for a key of the thief's own.
+    """
+    kubeconfigs.new_signing_key(scratch / "own.key", scratch / "own.pub")
+    of_node_gone = request(kubectl, "Node", "node-5")
+    kubectl("delete", "node", "node-5")
+    return {
+        "new": request(kubectl, "Node", "node-4"),
+        "nodeless": request(kubectl),
+        "token-of-other-audience": request(kubectl, "Pod", pod, "https://vault.example.com"),
+        "token-expired": expired(token, key),
+        "token-of-node-gone": of_node_gone,
+        "token-with-other-node": altered(token, "node-2"),
+        "token-self-signed": signed(claims_of(token), scratch / "own.key"),
+        "token-none": "0123456789abcdef",
+    }
+
+
+def request(kubectl: Kubectl, kind: str = "", name: str = "", audience: str = "") -> str:
     """A token of the agents' service account, bound to a Pod or a Node as the API server binds it."""
     bound = ("--bound-object-kind", kind, "--bound-object-name", name) if kind else ()
     audiences = ("--audience", audience) if audience else ()
-    return server.kubectl("create", "token", "berth-agent", "-n", "berth-system", *bound, *audiences).strip()
+    return kubectl("create", "token", "berth-agent", "-n", "berth-system", *bound, *audiences).strip()
 
 
 def claims_of(token: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.integration.security.attempts import ATTEMPTS
 from tests.integration.security.attempts_by_operators import OPERATOR_ATTEMPTS
+from tests.integration.security.attempts_in_pods import POD_ATTEMPTS
 from tests.integration.security.manifests import HARMLESS, MACHINES
 from tests.integration.security.manifests_of_images import IMAGES
 from tests.integration.security.roles import USER_ATTEMPTS
@@ -15,6 +16,7 @@ PROJECT = Path(__file__).parents[3]
 PAGE = PROJECT / "docs" / "security.md"
 TABLES: dict[str, list[tuple[str, str, str]]] = {
     "With a stolen agent token": [(each.name, each.what, each.rule.name) for each in ATTEMPTS],
+    "From inside an agent's Pod": [(each.name, each.what, each.rule.name) for each in POD_ATTEMPTS],
     "With a stolen operator token": [(each.name, each.what, each.rule.name) for each in OPERATOR_ATTEMPTS],
     "With a user's token": [(each.name, each.what, each.rule.name) for each in USER_ATTEMPTS],
     "Manifests that are refused": [(each.name, each.what, each.rule) for each in (*MACHINES, *IMAGES)],
@@ -41,6 +43,11 @@ def test_the_page_lists_what_is_tried_and_what_refuses_it(heading: str) -> None:
 def test_each_attempt_has_a_name_of_its_own(heading: str) -> None:
     names = [name for name, *_ in TABLES[heading]]
     assert len(set(names)) == len(names) >= 18
+
+
+def test_no_attempt_from_inside_a_pod_hides_another() -> None:
+    names = [each.name for each in (*ATTEMPTS, *POD_ATTEMPTS)]
+    assert len(set(names)) == len(names)
 
 
 def test_every_rule_of_ours_is_tried() -> None:
