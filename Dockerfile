@@ -1,6 +1,7 @@
-# Berth's images: `docker build --target operator .`, `--target agent`, and `--target pause`, which anchor Pods run.
+# Berth's images: `docker build --target operator .`, `--target agent`, `--target pause`, which anchor Pods run, and
+# `--target libvirt` for nodes that have no libvirt of their own.
 #
-# All start from nothing: the first two hold Python, the libraries and programs that Berth uses, and Berth, the third one
+# All start from nothing: they hold Python, the libraries and programs that Berth uses, and Berth; that of anchors one
 # program. There is no shell, no package tool and nothing that was needed only to build. docs/images.md tells what is in
 # them and how to verify them.
 #
@@ -71,6 +72,15 @@ RUN sh /src/system.sh /packages /system \
       /usr/sbin/dnsmasq /usr/sbin/nft /usr/bin/nsenter /usr/bin/prlimit \
       /usr/sbin/iptables /usr/sbin/ip6tables /usr/lib/x86_64-linux-gnu/xtables
 
+# What nodes without a libvirt of their own run guests with, and what lays it out there.
+FROM build AS libvirt-parts
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends \
+      libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients ovmf ipxe-qemu \
+ && rm -rf /var/lib/apt/lists/*
+COPY dev/container-images/libvirt.sh /src/
+RUN sh /src/libvirt.sh /system
+
 # Berth itself.
 FROM build AS project
 COPY pyproject.toml README.md LICENSE /src/
@@ -92,6 +102,18 @@ COPY dev/container-images/project.sh dev/container-images/sbom.py LICENSE /src/
 COPY --from=plugins /out /plugins
 COPY --from=project /wheels /wheels
 RUN sh /src/project.sh agent "$VERSION" /project berth_operator berth-operator /system /plugins /packages
+
+FROM libvirt-parts AS libvirt-project
+ARG VERSION=0.2.0
+COPY dev/container-images/sbom.py LICENSE /src/
+COPY node-agent/berth_libvirt /project/usr/local/lib/python3.11/dist-packages/berth_libvirt
+RUN mkdir -p /project/usr/share/sbom /project/usr/share/doc/berth /project/usr/share/berth-libvirt \
+ && cp /src/LICENSE /project/usr/share/doc/berth/copyright \
+ && sh /src/compile.sh /project /usr/local/lib/python3.11/dist-packages \
+ && python3 /src/sbom.py berth-libvirt "$VERSION" /system /project > /project/usr/share/sbom/berth-libvirt.cdx.json \
+ && PYTHONPATH=/project/usr/local/lib/python3.11/dist-packages \
+      python3 -m berth_libvirt contents /system /project > /contents \
+ && mv /contents /project/usr/share/berth-libvirt/contents
 
 # What anchor Pods run, and Pods' sandboxes in clusters for development: it waits.
 FROM build AS pause-program
@@ -125,6 +147,21 @@ ARG VERSION=0.2.0
 ARG REVISION=
 LABEL org.opencontainers.image.title="berth-agent" \
       org.opencontainers.image.description="Runs the virtual machines that are bound to its node, under libvirt" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM scratch AS libvirt
+COPY --from=libvirt-parts /system /
+COPY --from=libvirt-project /project /
+ENV PATH=/usr/sbin:/usr/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# It enters the node's file system and starts libvirtd there.
+USER 0:0
+ENTRYPOINT ["/usr/bin/python3", "-m", "berth_libvirt"]
+ARG VERSION=0.2.0
+ARG REVISION=
+LABEL org.opencontainers.image.title="berth-libvirt" \
+      org.opencontainers.image.description="libvirtd and QEMU for nodes that have none, and what keeps them running there" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -46,7 +46,7 @@ down: bootstrap ## Leave nothing of the cluster behind
 status: bootstrap ## Show what runs and where its logs are (CLUSTER; left out: all)
 	@$(DEV) status $(if $(filter file,$(origin CLUSTER)),,--cluster $(CLUSTER))
 
-images: bootstrap ## Build the images of guests and of Berth (IMAGES=guests operator agent pause)
+images: bootstrap ## Build the images of guests and of Berth (IMAGES=guests operator agent libvirt pause)
 	@$(DEV) images $(IMAGES)
 
 demo: bootstrap ## From nothing to three guests that answer

@@ -18,6 +18,7 @@ from berth_dev.states import Options
 _CONTAINERS = {
     "operator": containers.operator_image,
     "agent": containers.agent_image,
+    "libvirt": containers.libvirt_image,
     "pause": containers.pause_image,
 }
 _IMAGES = ("guests", *_CONTAINERS)
@@ -49,7 +50,12 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("build", help="build all that clusters and tests take and the cache does not have yet")
     building = commands.add_parser("images", help="build images, and print where they are")
     building.add_argument(
-        "kinds", nargs="*", default=_IMAGES, metavar="guests|operator|agent|pause", help="which (all)", type=_kind
+        "kinds",
+        nargs="*",
+        default=_IMAGES,
+        metavar="guests|operator|agent|libvirt|pause",
+        help="which (all)",
+        type=_kind,
     )
     _add_cluster(commands.add_parser("env", help="print the line that points kubectl at a cluster"))
 

@@ -25,6 +25,7 @@ SOURCES = (
     "crds/berth_api",
     "operator/berth_operator",
     "node-agent/berth_agent",
+    "node-agent/berth_libvirt",
     "dev/container-images",
     "dev/pause",
 )
@@ -80,6 +81,14 @@ def agent_image(cache: Path, project: Path, say: Say) -> Path:
     Args and errors are those of `operator_image`.
     """
     return _berth_image("agent", cache, project, say)
+
+
+def libvirt_image(cache: Path, project: Path, say: Say) -> Path:
+    """Return the archive of the image that brings libvirt to nodes, beside it its bill of materials.
+
+    Args and errors are those of `operator_image`.
+    """
+    return _berth_image("libvirt", cache, project, say)
 
 
 def reference(target: str, project: Path) -> str:

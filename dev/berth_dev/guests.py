@@ -1,6 +1,7 @@
 """The guests' QEMU processes as the kernel sees them: what really runs, whatever libvirt or the API says.
 
-All nodes of a cluster share the machine's process ids. What tells whose a process is, is its mount namespace.
+All nodes of a cluster share the machine's process ids. What tells whose a guest is, is its network namespace: its
+mounts are its libvirtd's, which has some of its own where Berth has brought it to the node.
 """
 
 from collections.abc import Iterable
@@ -62,6 +63,6 @@ def argument(arguments: list[str], option: str) -> str:
 
 def _namespace_of(entry: Path) -> str | None:
     try:
-        return str((entry / "ns/mnt").readlink())
+        return str((entry / "ns/net").readlink())
     except OSError:  # it has ended meanwhile
         return None

@@ -31,7 +31,7 @@ SYSCTLS: Mapping[str, str] = {
 }
 """What a kubelet wants of the kernel (`setupKernelTunables` in its container manager), and otherwise sets itself."""
 
-OWN_FOLDERS = ("/var/lib/kubelet", "/var/lib/containerd", "/var/log")
+OWN_FOLDERS = ("/var/lib/kubelet", "/var/lib/containerd", "/var/lib/berth-libvirt", "/var/log")
 """What a node with a kubelet has of its own, besides what every node has."""
 
 SOCKET = "/run/containerd/containerd.sock"

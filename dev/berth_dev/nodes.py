@@ -60,7 +60,7 @@ class NodeHandle:
     @property
     def parts(self) -> list[Part]:
         """All that runs on the node by our doing, in the order in which it is started."""
-        parts = [self.holder, self.virtlogd, self.libvirtd]
+        parts = [self.holder, *([self.virtlogd, self.libvirtd] if self._run.options.libvirt else [])]
         if self._run.options.kubelets:
             return [*parts, self.containerd, self.kubelet, self.proxy]
         return [*parts, self.agent] if self._run.options.agent else parts

@@ -44,6 +44,7 @@ def values(run: Run) -> Mapping[str, object]:
     }
     return {
         "agent": {"settings": agent, "imageFileDir": nodefs.IMPORT_FOLDER},
+        "libvirt": {"mode": "host" if run.options.libvirt else "managed"},
         "defaults": {"virtualNetwork": {"create": True, "spec": network}},
     }
 

@@ -171,8 +171,9 @@ def _make_nodes(cluster: Cluster, say: Say) -> None:
         node.lay_out()
         capabilities.seed(node.private, caches.cache_root())
         node.make()
-        node.virtlogd.start()
-        node.libvirtd.start()
+        if cluster.run.options.libvirt:
+            node.virtlogd.start()
+            node.libvirtd.start()
         if cluster.run.options.kubelets:
             node.containerd.start()
     if cluster.run.options.kubelets:
@@ -222,6 +223,8 @@ def _wait_for_kubelets(cluster: Cluster, say: Say) -> None:
 
 
 def _wait_for_libvirt(cluster: Cluster, say: Say) -> None:
+    if not cluster.run.options.libvirt:
+        return
     say("waiting for libvirt on every node")
     for node in cluster.nodes:
         node.virtlogd.wait_ready()

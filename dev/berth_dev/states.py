@@ -38,6 +38,7 @@ class Options:
         kubelets: Whether nodes run Pods: each then has a containerd, a kubelet and a kube-proxy, and nothing of Berth
             is there until its chart is installed.
         kubernetes: Which release the cluster is of: one of `berth_dev.kubernetesreleases`.
+        libvirt: Whether nodes have a libvirtd of their own; without, Berth's chart brings one.
         links: Whether operator and agents reach the API server through links that can be broken (`Cluster.link`).
         operator_env: Further environment of the operator.
         agent_env: Further environment of the agents.
@@ -50,6 +51,7 @@ class Options:
     durable_etcd: bool = False
     accelerator: str = "tcg"
     kubelets: bool = False
+    libvirt: bool = True
     kubernetes: str = NEWEST.minor
     links: bool = False
     operator_env: dict[str, str] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class Options:
         if self.accelerator not in {"auto", "kvm", "tcg"}:
             raise DevError(f"the accelerator is auto, kvm or tcg, not {self.accelerator!r}")
         release_of(self.kubernetes)
+        if not self.libvirt and not self.kubelets:
+            raise DevError("nodes without a libvirtd get one by Berth's chart, which takes kubelets")
         if self.kubelets and (self.operator or self.agent or self.links):
             raise DevError("with kubelets, Berth comes by its chart: operator, agent and links are not to be asked for")
 

@@ -49,7 +49,10 @@ _LITTLE = {
     "defaults": {"storagePool": {"create": False}},
     "metrics": {"enabled": False},
 }
-_MANAGED = {"libvirt": {"mode": "managed", "managed": {"image": "example.com/libvirt@sha256:" + 64 * "a"}}}
+_MANAGED = {
+    "libvirt": {"mode": "managed", "managed": {"image": {"digest": "sha256:" + 64 * "a"}}},
+    "agent": {"storageDirs": ["/srv/pool"]},
+}
 MATRIX: Mapping[str, tuple[tuple[str, ...], Mapping[str, Any], str]] = {
     "defaults on 1.32": ((), {}, "1.32.0"),
     "defaults on 1.36": (("--api-versions", MUTATING), {}, "1.36.2"),

@@ -31,7 +31,8 @@ NOT_IN_A_POD = {"kubeconfig", "identity", "lease_name", "netns_dir"}
     [
         ({"operator": {"replicas": "two"}}, "at '/operator/replicas': got string, want integer"),
         ({"libvirt": {"mode": "remote"}}, "at '/libvirt/mode': value must be one of 'host', 'managed'"),
-        ({"libvirt": {"mode": "managed"}}, "libvirt.managed.image: name an image"),
+        ({"libvirt": {"managed": {"image": {"tag": "latest"}}}}, "at '/libvirt/managed/image/tag'"),
+        ({"libvirt": {"managed": {"rootDir": "libvirt"}}}, "at '/libvirt/managed/rootDir'"),
         ({"agent": {"stateDir": "var/lib"}}, "at '/agent/stateDir': 'var/lib' does not match"),
         ({"agent": {"stateDir": "/var/../etc; rm -rf /"}}, "at '/agent/stateDir'"),
         ({"agent": {"storageDirs": ["/"]}}, "at '/agent/storageDirs/0'"),

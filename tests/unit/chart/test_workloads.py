@@ -10,16 +10,22 @@ from berth_operator.controllers.anchorpods import ACCOUNT
 
 PRIVILEGED: Mapping[tuple[str, str], str] = {
     ("DaemonSet berth-agent", "agent"): "mounts sandboxes that outlive it: mountPropagation Bidirectional takes it",
-    ("DaemonSet berth-agent", "libvirtd"): "enters the node's namespaces to have its init run libvirtd",
+    (
+        "DaemonSet berth-agent",
+        "libvirtd",
+    ): "starts libvirtd in a control group and mounts that are not its own, with the node's devices",
 }
 ROOT = {*PRIVILEGED, ("DaemonSet berth-agent", "libvirt-layout")}
-"""Containers that are root; libvirt-layout copies a tree with its owners."""
+"""Containers that are root; libvirt-layout writes what is root's, and may do nothing else that root may."""
 HOST_PATHS = {
     "/run/libvirt",
     "/run/netns",
     "/var/lib/berth",
     "/var/lib/cni",
     "/var/lib/berth-libvirt",
+    # With libvirt.mode managed:
+    "/dev",
+    "/sys",
     # Named by the values of a case:
     "/srv/pool",
     "/mnt/nfs",
@@ -105,7 +111,7 @@ def test_only_sandboxes_are_shared_both_ways(release: Release) -> None:
 def test_what_runs_for_long_is_probed(release: Release) -> None:
     for container in long_running(release):
         assert "readinessProbe" in container.spec, container
-        # The one that watches over libvirtd ends by itself when there is nothing to watch over.
+        # The one that watches over libvirtd has nothing that could hang; libvirtd itself is not its child.
         if container.spec["name"] != "libvirtd":
             assert {"livenessProbe", "startupProbe"} <= container.spec.keys(), container
 
@@ -227,3 +233,32 @@ def test_anchors_have_an_account_with_the_secrets_to_pull_their_image_and_nothin
         bindings = release.of("RoleBinding", "ClusterRoleBinding")
         assert ACCOUNT not in {subject["name"] for binding in bindings for subject in binding["subjects"]}
     assert not rendered("little").has("ServiceAccount", ACCOUNT)
+
+
+def test_a_libvirtd_of_berths_sees_disks_under_the_names_that_agents_give_them() -> None:
+    pod = rendered("managed").one("DaemonSet", "berth-agent")["spec"]["template"]["spec"]
+    agent, libvirtd = pod["containers"]
+    (layout,) = pod["initContainers"]
+    mounts = [{each["name"]: each["mountPath"] for each in one["volumeMounts"]} for one in (agent, libvirtd)]
+    shared = [name for name in mounts[0] if name == "state" or name.startswith("storage-")]
+    assert {name: mounts[0][name] for name in (*shared, "libvirt")}.items() <= mounts[1].items()
+    given = {each["name"]: each.get("value") for each in libvirtd["env"]}
+    assert (
+        given["BERTH_LIBVIRT_SHARED"].split(":")
+        == [mounts[0][name] for name in shared]
+        == [
+            "/var/lib/berth",
+            "/srv/pool",
+        ]
+    )
+    assert layout["image"] == libvirtd["image"], "what is laid out is what is started"
+    assert layout["env"] == libvirtd["env"]
+    assert layout["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert "Bidirectional" not in {each.get("mountPropagation") for each in libvirtd["volumeMounts"]}
+
+
+def test_a_node_with_a_libvirtd_of_its_own_gets_no_container_for_it() -> None:
+    pod = rendered("defaults on 1.36").one("DaemonSet", "berth-agent")["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["containers"]] == ["agent"]
+    assert "initContainers" not in pod
+    assert not {"libvirt-root", "devices", "system"} & {each["name"] for each in pod["volumes"]}

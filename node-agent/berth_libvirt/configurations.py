@@ -1,0 +1,81 @@
+"""How libvirtd, QEMU and virtlogd are configured on a node: written anew before each start, and nobody else's to edit.
+
+QEMU is nobody but the owner of its own disks: libvirtd, which is root, hands these to it (`dynamic_ownership`). Control
+groups are not libvirt's to make: without systemd's help it would put them at the root of the node's, and `cgroups` has
+put libvirtd and so all guests where they belong.
+"""
+
+import uuid
+from pathlib import Path
+
+QEMU_USER = 64055
+"""Debian's number for libvirt-qemu; the image's /etc/passwd has it, the node's need not."""
+
+_QEMU_CONF = """\
+user = "+{user}"
+group = "+{group}"
+dynamic_ownership = 1
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "logd"
+"""
+
+_LIBVIRTD_CONF = """\
+host_uuid = "{host_uuid}"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+unix_sock_rw_perms = "0700"
+log_level = 3
+log_outputs = "3:stderr"
+"""
+
+_VIRTLOGD_CONF = """\
+log_level = 3
+log_outputs = "3:stderr"
+"""
+
+
+def texts(host_uuid: str, kvm_group: int | None) -> dict[str, str]:
+    """The configuration files, by name.
+
+    Args:
+        host_uuid: Tells the node from others, for as long as libvirt's state on it lives.
+        kvm_group: Who may open the node's /dev/kvm; None where it has none.
+    """
+    group = QEMU_USER if kvm_group is None else kvm_group
+    return {
+        "libvirtd.conf": _LIBVIRTD_CONF.format(host_uuid=host_uuid),
+        "qemu.conf": _QEMU_CONF.format(user=QEMU_USER, group=group),
+        "virtlogd.conf": _VIRTLOGD_CONF,
+    }
+
+
+def write(folder: Path, devices: Path) -> None:
+    """Write the configuration.
+
+    Args:
+        folder: What is /etc/libvirt to libvirtd; has or gets the node's UUID, too.
+        devices: Where the node's /dev is.
+    """
+    for name, text in texts(_host_uuid(folder / "host-uuid"), _group_of(devices / "kvm")).items():
+        scratch = folder / f"{name}.new"
+        scratch.write_text(text, encoding="ascii")
+        scratch.replace(folder / name)
+
+
+def _host_uuid(path: Path) -> str:
+    """Machines that were cloned, or are containers of one machine, may have one and the same in their firmware."""
+    if not path.exists():
+        scratch = path.with_suffix(".new")
+        scratch.write_text(str(uuid.uuid4()), encoding="ascii")
+        scratch.replace(path)
+    return path.read_text(encoding="ascii").strip()
+
+
+def _group_of(device: Path) -> int | None:
+    try:
+        return device.stat().st_gid
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,213 @@
+"""Watching over a node's libvirtd, for as long as the container lives, and leaving it alone when that ends.
+
+Each round looks at what runs and does what is missing, so it does not matter who ended what: a crash, a signal, an
+administrator, or the former Pod. Between rounds the daemons' own ends are waited for, so that a libvirtd that dies is
+back at once. SIGTERM ends this program as it ends any other: there is nothing to put away.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from berth_libvirt import configurations, contents, launches, mounts, processes, trees
+from berth_libvirt.decisions import Decision, Restarts, decide
+from berth_libvirt.errors import LaunchFailed, NodeUnsuited
+from berth_libvirt.processes import LIBVIRTD, VIRTLOGD, Process
+from berth_libvirt.settings import Settings
+
+Say = Callable[..., None]
+"""Writes a line of the log: an event, and what belongs to it."""
+
+_ROUND = 5.0
+_GRACE = 15.0
+_ANSWER = 2.0
+_LOCK_TIMEOUT = 120.0
+_LOG_LIMIT = 8 << 20
+_LOG_PART = 1 << 16
+
+
+def say_for(node: str) -> Say:
+    """A log of JSON lines on standard output, as the other parts of Berth write it."""
+
+    def say(event: str, **fields: object) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"timestamp": now, "level": "info", "event": event, "node": node, **fields}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+    return say
+
+
+@contextmanager
+def held(folder: Path, timeout: float = _LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold a node's libvirt against another container that would look after it; the kernel lets go when this one dies.
+
+    Raises:
+        NodeUnsuited: Another one holds it for longer than `timeout` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise NodeUnsuited(f"another container looks after {folder}: end that first") from None
+                time.sleep(0.2)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders that libvirt keeps things in, and write its configuration."""
+    for name in mounts.STATE_FOLDERS:
+        (settings.state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    (settings.state / "log").chmod(0o700)
+    configurations.write(settings.state / "etc", settings.devices)
+
+
+def server_of(path: Path) -> int | None:
+    """The process that listens at a Unix socket; None when none does."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_ANSWER)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return None
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", credentials)[0]
+    return pid
+
+
+class Watch:
+    """One container's watch over a node's libvirtd.
+
+    Args:
+        settings: Where things are.
+        wanted: The name of the tree that daemons are to run from.
+        say: Takes lines of the log.
+        start: Starts a daemon by name.
+        clock: Seconds, of a clock that only goes forward.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        wanted: str,
+        say: Say,
+        *,
+        start: Callable[[str], None] = launches.start,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._wanted = wanted
+        self._say = say
+        self._start = start
+        self._clock = clock
+        self._restarts: Mapping[str, Restarts] = {name: Restarts() for name in (VIRTLOGD, LIBVIRTD)}
+        self._known: set[Process] = set()
+        self._stranger: int | None = None
+        self._read: dict[str, int] = {}
+
+    def look(self) -> tuple[list[Process], Decision]:
+        """What runs, and what is to be done.
+
+        The socket is asked only when no libvirtd is known to serve it: a libvirtd logs every caller that hangs up.
+        """
+        found = processes.find(trees.trees(self._settings.folder))
+        served = bool(processes.daemons(found, LIBVIRTD))
+        return found, decide(self._wanted, found, None if served else server_of(self._settings.socket))
+
+    def round(self) -> list[Process]:
+        """Look, do what is missing, and return the daemons that run then."""
+        _, decision = self.look()
+        for process in decision.stop:
+            gone = processes.end(process, _GRACE)
+            self._say("stopped" if gone else "does not end", daemon=process.name, pid=process.pid, tree=process.tree)
+        self._tell_stranger(decision.stranger)
+        for name in decision.start:
+            self._start_if_due(name)
+        found, decision = self.look()
+        for name in trees.remove_unused(self._settings.folder, decision.keep):
+            self._say("removed a tree that nothing runs from", tree=name)
+        running = [each for name in (VIRTLOGD, LIBVIRTD) for each in processes.daemons(found, name)]
+        for process in set(running) - self._known:
+            guests = sum(each.is_guest for each in found)
+            self._say("runs", daemon=process.name, pid=process.pid, tree=process.tree, guests=guests)
+        self._known = set(running)
+        return running
+
+    def wait(self, running: list[Process]) -> None:
+        """Wait for one of the daemons to end, or for the next round; pass on what they log meanwhile."""
+        with ExitStack() as stack:
+            handles = [stack.enter_context(processes.opened(process)) for process in running]
+            if None in handles:
+                return
+            due = min((each.next_at() for each in self._restarts.values()), default=0.0) - self._clock()
+            is_missing = len(running) < len(self._restarts)
+            seconds = min(_ROUND, max(0.1, due)) if is_missing else _ROUND
+            processes.wait_any([each for each in handles if each is not None], seconds)
+        for name in (VIRTLOGD, LIBVIRTD):
+            self._pass_on(name)
+
+    def _start_if_due(self, name: str) -> None:
+        restarts = self._restarts[name]
+        if self._clock() < restarts.next_at():
+            return
+        restarts.started(self._clock())
+        try:
+            self._start(name)
+        except LaunchFailed as error:
+            self._say("was not started", daemon=name, error=str(error))
+
+    def _tell_stranger(self, pid: int | None) -> None:
+        if pid is not None and pid != self._stranger:
+            error = (
+                f"process {pid} serves {self._settings.socket}: end the node's own libvirtd, or use libvirt.mode: host"
+            )
+            self._say("another libvirtd runs on this node", error=error)
+        self._stranger = pid
+
+    def _pass_on(self, name: str) -> None:
+        """Write what a daemon has logged since the last time; a log that has become long is emptied."""
+        path = self._settings.state / "log" / f"{name}.log"
+        with suppress(FileNotFoundError), path.open("r+b") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            begin = self._read.get(name, size)
+            stream.seek(begin if begin <= size else 0)
+            data = stream.read(_LOG_PART)
+            self._read[name] = stream.tell()
+            if stream.tell() > _LOG_LIMIT:
+                stream.truncate(0)
+                self._read[name] = 0
+            for line in data.decode(errors="replace").splitlines():
+                self._say("logged", daemon=name, line=line)
+
+
+def watch(settings: Settings, image: Path) -> None:
+    """Watch over a node's libvirtd until this process ends.
+
+    Raises:
+        LibvirtError: The image or the node is not as it has to be.
+    """
+    wanted, _ = contents.load(image)
+    say = say_for(settings.node)
+    with held(settings.folder):
+        if not (settings.folder / wanted).is_dir():
+            raise NodeUnsuited(f"{settings.folder / wanted} is not there: the init container lays it out")
+        prepare(settings)
+        one = Watch(settings, wanted, say)
+        while True:
+            one.wait(one.round())
