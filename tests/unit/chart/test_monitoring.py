@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.unit.chart.cases import rendered
+from tests.unit.chart.queries import UnknownLabelError, UnknownMetricError, labels_of, series
 from tests.unit.chart.renders import CHART, PROJECT
 
 ALERTS = [
@@ -16,10 +17,9 @@ ALERTS = [
 ]
 DASHBOARD = json.loads((CHART / "monitoring/dashboard.json").read_text())
 DOCS = sorted((PROJECT / "docs").glob("metrics*.md"))
-OTHERS = {"up"}
-"""Prometheus' own."""
-_METRIC = re.compile(r"\bberth_[a-z0-9_]+|\bup\b")
 _SELECTED = re.compile(r'\b(berth_[a-z0-9_]+)\{(\w+)=~?"([^"]*)"')
+_IN_TEXT = re.compile(r"\$labels\.(\w+)")
+_IN_LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
 def documented() -> dict[str, str]:
@@ -28,21 +28,29 @@ def documented() -> dict[str, str]:
     return {re.split(r"[`{]", row)[1]: row for row in rows}
 
 
-def known(metric: str) -> bool:
-    return metric in OTHERS or re.sub(r"_(bucket|sum|count)$", "", metric) in documented()
+def targets() -> list[tuple[str, str]]:
+    """Queries of the dashboard's panels, and the legend of each."""
+    return [(each["expr"], each["legendFormat"]) for panel in DASHBOARD["panels"] for each in panel.get("targets", ())]
 
 
 def expressions() -> list[str]:
-    panels = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
-    return [*(rule["expr"] for rule in ALERTS), *panels]
+    return [*(rule["expr"] for rule in ALERTS), *(query for query, _ in targets())]
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_every_metric_that_is_asked_for_is_documented(expression: str) -> None:
-    asked = _METRIC.findall(expression)
-    assert asked
-    assert [metric for metric in asked if not known(metric)] == []
-    assert expression.count("(") == expression.count(")")
+def test_every_query_is_one_and_asks_for_metrics_by_labels_that_there_are(expression: str) -> None:
+    labels_of(expression)
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_what_an_alert_says_names_labels_that_its_query_leaves(rule: dict[str, Any]) -> None:
+    named = _IN_TEXT.findall(" ".join(rule["annotations"].values()))
+    assert set(named) <= labels_of(rule["expr"])
+
+
+@pytest.mark.parametrize(("query", "legend"), targets())
+def test_a_legend_names_labels_that_its_query_leaves(query: str, legend: str) -> None:
+    assert set(_IN_LEGEND.findall(legend)) <= labels_of(query)
 
 
 @pytest.mark.parametrize("expression", expressions())
@@ -54,8 +62,29 @@ def test_every_label_value_that_is_asked_for_is_one_that_there_is(expression: st
             assert value in said or (label == "phase" and "every phase" in said), f"{metric}: {value}"
 
 
-def test_a_metric_that_is_not_documented_would_be_noticed() -> None:
-    assert not known("berth_scheduler_moods")
+@pytest.mark.parametrize("metric", documented())
+def test_the_pages_tell_the_labels_of_every_metric(metric: str) -> None:
+    told = re.findall(r"`(\w+)`", documented()[metric].split("|")[2])
+    served = metric if metric in series() else f"{metric}_count"
+    assert sorted(told) == sorted(series()[served])
+
+
+@pytest.mark.parametrize(
+    ("query", "wrong"),
+    [
+        ("sum(rate(berth_scheduler_attempts_total))", ValueError),
+        ("sum by (result (berth_scheduler_attempts_total)", ValueError),
+        ("berth_scheduler_moods > 0", UnknownMetricError),
+        ("berth_scheduler_attempts > 0", UnknownMetricError),
+        ('berth_virtualmachines{state="Running"}', UnknownLabelError),
+        ("sum by (node) (rate(berth_scheduler_attempts_total[5m]))", UnknownLabelError),
+        ("sum by (phase) (max by (pod) (berth_virtualmachines))", UnknownLabelError),
+        ("histogram_quantile(0.9, sum by (le) (rate(berth_agent_step_duration_seconds_sum[5m])))", UnknownLabelError),
+    ],
+)
+def test_a_query_that_would_find_nothing_is_noticed(query: str, wrong: type[Exception]) -> None:
+    with pytest.raises(wrong):
+        labels_of(query)
 
 
 def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
@@ -104,3 +133,11 @@ def test_monitors_find_what_serves_metrics() -> None:
     assert wanted.items() <= service["metadata"]["labels"].items()
     agents = release.one("PodMonitor", "berth-agent")["spec"]["selector"]["matchLabels"]
     assert agents.items() <= release.one("DaemonSet", "berth-agent")["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_namespace_of_a_guests_metric_is_the_vms() -> None:
+    """Where the target has a label of that name, and every Pod has, Prometheus calls what it reads `exported_…`."""
+    (endpoint,) = rendered("everything").one("PodMonitor", "berth-agent")["spec"]["podMetricsEndpoints"]
+    back, away = endpoint["metricRelabelings"]
+    assert back == {"sourceLabels": ["exported_namespace"], "regex": "(.+)", "targetLabel": "namespace"}
+    assert away == {"action": "labeldrop", "regex": "exported_namespace"}
