@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 from tests.integration.api.apiserver import ApiServer, free_ports
-from tests.integration.api.conftest import server
+from tests.integration.api.conftest import equipped
 from tests.integration.hypervisor.nodes import Node, running_node
 
-__all__ = ["server"]
+from berth_dev.kubernetesreleases import NEWEST
+
 NODE = "node-1"
 _PATIENCE = 60.0
 
@@ -76,6 +77,13 @@ class Agent:
             assert self.process.poll() is None, self.log.read_text()[-3000:]
             assert time.monotonic() < end, f"{text}\n{self.log.read_text()[-3000:]}"
             time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """The API server, with everything of Berth's applied."""
+    with equipped(tmp_path_factory.mktemp("api"), NEWEST) as ready:
+        yield ready
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from berth_dev import controlplane, kubeconfigs
 from berth_dev.caches import cache_root
+from berth_dev.kubernetesreleases import NEWEST, KubernetesRelease
 from berth_dev.processes import poll_until, spawn
 from berth_dev.progress import silent
 from berth_dev.tools import build_tools
@@ -28,12 +29,16 @@ class ApiServer:
         kubeconfig: Of its administrator.
         certificate: What its clients trust.
         folder: Where tests may write.
+        release: Of Kubernetes.
+        binaries: Holds the programs of that release.
     """
 
     url: str
     kubeconfig: Path
     certificate: Path
     folder: Path
+    release: KubernetesRelease
+    binaries: Path
 
     def kubectl(self, *arguments: str, stdin: str = "", check: bool = True) -> str:
         """Run kubectl as the administrator; its standard output (with `check`, only where it succeeded)."""
@@ -66,9 +71,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[ApiServer]:
+def running(folder: Path, release: KubernetesRelease = NEWEST) -> Iterator[ApiServer]:
     """Start both, wait until they are ready, and end them in the end. Berth's CRDs are not there yet."""
-    binaries, _ = build_tools(cache_root(), PROJECT, silent)
+    binaries, _ = build_tools(cache_root(), PROJECT, silent, kubernetes=release)
     client, peer, secure = free_ports(3)
     certificate = folder / "certs" / "apiserver.crt"
     users = kubeconfigs.new_users()
@@ -89,7 +94,7 @@ def running(folder: Path) -> Iterator[ApiServer]:
         ):
             assert poll_until(deadline), (folder / "kube-apiserver.log").read_text()[-4000:]
         url = f"https://127.0.0.1:{secure}"
-        server = ApiServer(url, folder / "admin.kubeconfig", certificate, folder)
+        server = ApiServer(url, folder / "admin.kubeconfig", certificate, folder, release, binaries)
         server.write_kubeconfig("admin", admin.token)
         yield server
 

@@ -4,13 +4,14 @@ import json
 
 import pytest
 from tests.integration.api.apiserver import ApiServer
+from tests.integration.api.conftest import on_newest
 from tests.integration.api.specimens import specimen, spoiled
 
 from berth_api import kinds
 from berth_api.client import ApiClient, NotFound
 from berth_api.fields import FINALIZER
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, on_newest]
 
 VM = kinds.VIRTUAL_MACHINE
 

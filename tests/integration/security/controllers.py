@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.integration.api.apiserver import PROJECT, ApiServer, free_ports
+from tests.integration.api.apiserver import ApiServer, free_ports
 
-from berth_dev.caches import cache_root
 from berth_dev.processes import spawn
-from berth_dev.progress import silent
-from berth_dev.tools import build_tools
 
 _GRACE = 5.0
 
@@ -16,10 +13,9 @@ _GRACE = 5.0
 @contextmanager
 def aggregating_roles(server: ApiServer) -> Iterator[None]:
     """Run kube-controller-manager with its ClusterRole aggregation, and nothing else of it."""
-    binaries, _ = build_tools(cache_root(), PROJECT, silent)
     (port,) = free_ports(1)
     argv = [
-        str(binaries / "kube-controller-manager"),
+        str(server.binaries / "kube-controller-manager"),
         f"--kubeconfig={server.kubeconfig}",
         "--controllers=clusterrole-aggregation-controller",
         "--leader-elect=false",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.fakes.api import FakeApi
 from tests.integration.api.apiserver import ApiServer
+from tests.integration.api.conftest import on_newest
 from tests.integration.api.specimens import REMOVED, specimen, spoiled
 from tests.integration.security.calls import APPLY, Answer, Request, merge, patch, send
 from tests.integration.security.conftest import Fingerprint
@@ -124,6 +125,7 @@ def test_what_never_changes_is_not_changed(
     assert (answer.status, phrase in answer.message) == (422, True), answer.message
 
 
+@on_newest
 def test_the_finalizer_stays_while_the_vm_lives(editor: Editor, vm: dict[str, Any]) -> None:
     for request in (
         patch(f"{TENANT_VMS}/hostile", ("remove", "/metadata/finalizers")),
@@ -133,6 +135,7 @@ def test_the_finalizer_stays_while_the_vm_lives(editor: Editor, vm: dict[str, An
         assert editor.send(request).body["metadata"]["finalizers"] == ["berth.dev/vm"]
 
 
+@on_newest
 def test_whose_the_vm_is_may_let_it_go_once_it_is_being_deleted(editor: Editor, vm: dict[str, Any]) -> None:
     """The way out when a node is gone for good; a node that is not takes down what has no object any more."""
     assert editor.send(Request("DELETE", f"{TENANT_VMS}/hostile")).body["metadata"]["finalizers"] == ["berth.dev/vm"]
