@@ -110,6 +110,7 @@ class Operation:
             self.ledger,
             namespace=settings.namespace,
             image=settings.anchor_image,
+            pull_secrets=settings.anchor_pull_secrets,
             clock=clock,
             random=random,
             counts=metrics,

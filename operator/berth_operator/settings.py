@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from berth_operator.leases import LeaseTimes
 
@@ -25,8 +25,14 @@ def _listening(url: str) -> str:
     return url
 
 
+def _split(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 ListenUrl = Annotated[str, AfterValidator(_listening)]
 """Where to listen: an http URL with address, port and path."""
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Names with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -101,6 +107,8 @@ class Settings(BaseSettings):
     promised the same room. To be set for the agents, too (`BERTH_AGENT_ANCHOR`); the chart does both."""
     anchor_image: str = ""
     """Image of that Pod's container, which only waits. Must be given where anchors are."""
+    anchor_pull_secrets: Names = ()
+    """Secrets to pull that image with, in the namespace of the operator."""
 
     mac_prefix: MacPrefix = "02:be"
     """First octets of generated MAC addresses: locally administered, unicast. Give each cluster on one layer-2

@@ -4,6 +4,7 @@ What a Pod is made from is noted on it as a hash. The Pod itself may say somethi
 put a mirror's name before the image, and an anchor that never looks as it was asked for would be made again for ever.
 """
 
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from json import dumps
 from typing import Any
@@ -15,7 +16,7 @@ from berth_api.objects import GROUP
 TEMPLATE = f"{GROUP}/anchor-template"
 """Annotation: what `template_of` gave when the Pod was made."""
 ACCOUNT = "berth-anchor"
-"""Its ServiceAccount, which may do nothing: it has the Secrets to pull the image with."""
+"""Its ServiceAccount, which may do nothing."""
 _PRIORITY = "berth-anchor"
 """Its PriorityClass (charts/berth/files/priority.yaml): for critical Pods, growing ones too, kubelets end others."""
 _USER = 65534
@@ -23,12 +24,12 @@ _USER = 65534
 _HASH_DIGITS = 16
 
 
-def template_of(image: str) -> str:
+def template_of(spec: Mapping[str, Any]) -> str:
     """A hash of all that anchors have in common, which no resize changes."""
-    return sha256(dumps(_spec(image), sort_keys=True).encode()).hexdigest()[:_HASH_DIGITS]
+    return sha256(dumps(spec, sort_keys=True).encode()).hexdigest()[:_HASH_DIGITS]
 
 
-def anchor_pod(node: str, *, owner: str, namespace: str, image: str, size: Size) -> dict[str, Any]:
+def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any], size: Size) -> dict[str, Any]:
     """The Pod that stands for the VMs of a node.
 
     Its owner is no controller of it: so `kubectl drain` refuses a node while it is there, as it must.
@@ -37,32 +38,37 @@ def anchor_pod(node: str, *, owner: str, namespace: str, image: str, size: Size)
         node: Name of the Node, and of the Hypervisor.
         owner: UID of the Hypervisor.
         namespace: Berth's own.
-        image: Of its container.
+        spec: What all anchors have in common.
         size: What it requests.
     """
-    spec = _spec(image)
-    spec["nodeName"] = node
-    spec["containers"][0]["resources"] = {"requests": size.to_requests()}
+    container = {**spec["containers"][0], "resources": {"requests": size.to_requests()}}
     return {
         "metadata": {
             "name": anchor_name(node),
             "namespace": namespace,
             "labels": {LABEL: "true"},
-            "annotations": {TEMPLATE: template_of(image)},
+            "annotations": {TEMPLATE: template_of(spec)},
             "ownerReferences": [
                 {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": owner}
             ],
         },
-        "spec": spec,
+        "spec": {**spec, "nodeName": node, "containers": [container]},
     }
 
 
-def _spec(image: str) -> dict[str, Any]:
-    """What all anchors have in common.
+def anchor_spec(image: str, pull_secrets: Sequence[str] = ()) -> Mapping[str, Any]:
+    """The spec that all anchors have in common: all of it but the node and the requests.
 
     It is on the host's network, as it needs none and must come up where the Pod network is not ready.
+
+    Args:
+        image: Of its container.
+        pull_secrets: Names of the Secrets that the image is pulled with. They are in the Pod rather than its account,
+            from which a Pod takes them over only as it is made: so an anchor without the right ones is made anew.
     """
+    secrets = {"imagePullSecrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}
     return {
+        **secrets,
         "hostNetwork": True,
         "dnsPolicy": "Default",
         "serviceAccountName": ACCOUNT,

@@ -16,7 +16,7 @@ Pods, the ledger of claims, each by the node's name.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Protocol
@@ -41,7 +41,7 @@ from berth_operator.controllers.anchorplans import (
     decide,
     nudged,
 )
-from berth_operator.controllers.anchorpods import anchor_pod, template_of
+from berth_operator.controllers.anchorpods import anchor_pod, anchor_spec, template_of
 from berth_operator.leases import Leadership, NotLeadingError
 from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.ledger import Ledger
@@ -70,6 +70,7 @@ class Anchors:
         *,
         namespace: str,
         image: str,
+        pull_secrets: Sequence[str] = (),
         clock: Callable[[], float],
         random: Random,
         counts: AnchorCounts,
@@ -84,6 +85,7 @@ class Anchors:
             ledger: What is claimed where.
             namespace: Berth's own: where the Pods are.
             image: Of the one container, which only waits.
+            pull_secrets: Names of the Secrets that it is pulled with.
             clock: Monotonic seconds.
             random: Spreads retries.
             counts: Is told what is written.
@@ -91,7 +93,8 @@ class Anchors:
             backoff: Pauses before a Pod that the kubelet did not keep is made again.
         """
         self._api, self._cluster, self._ledger = api, cluster, ledger
-        self._namespace, self._image, self._template = namespace, image, template_of(image)
+        self._namespace, self._spec = namespace, anchor_spec(image, pull_secrets)
+        self._template = template_of(self._spec)
         self._clock, self._random, self._counts = clock, random, counts
         self._times, self._backoff = times or Times(), backoff or Backoff(1.0, 60.0)
         self.reset()
@@ -237,7 +240,7 @@ class Anchors:
         if rest > 0:
             return rest
         leadership.check()
-        body = anchor_pod(node, owner=wanted.owner, namespace=self._namespace, image=self._image, size=size)
+        body = anchor_pod(node, owner=wanted.owner, namespace=self._namespace, spec=self._spec, size=size)
         try:
             made = await self._api.create(POD, body, self._namespace)
         except AlreadyExists:

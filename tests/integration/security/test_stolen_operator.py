@@ -9,7 +9,7 @@ from tests.integration.security.conftest import Fingerprint
 from tests.integration.security.rules import CORE, OWNER, SYSTEM, VMS, Attempt
 
 from berth_api.anchors import Size
-from berth_operator.controllers.anchorpods import anchor_pod
+from berth_operator.controllers.anchorpods import anchor_pod, anchor_spec
 
 pytestmark = pytest.mark.integration
 Attack = Callable[[Request, str], Answer]
@@ -25,7 +25,8 @@ def test_a_stolen_operator_token_does_not(attempt: Attempt, attack: Attack, worl
 
 def test_it_does_what_the_operator_does(attack: Attack, world: Fingerprint) -> None:
     """Or every refusal above could be for another reason."""
-    real = anchor_pod("node-2", owner=OWNER["uid"], namespace="berth-system", image="pause", size=Size(1, 2**20))
+    spec = anchor_spec("pause", ["pull"])
+    real = anchor_pod("node-2", owner=OWNER["uid"], namespace="berth-system", spec=spec, size=Size(1, 2**20))
     labels = {"berth.dev/hypervisor": "true", "capacity.berth.dev/cpu": "4", "cpu-model.berth.dev/Haswell": "true"}
     for request in (
         apply(f"{CORE}/nodes/node-1?dryRun=All", "berth-operator", {"metadata": {"labels": labels}}),

@@ -133,7 +133,8 @@ async def test_a_new_leader_lets_none_grow_before_its_kubelet_has_taken_it_in(wo
 
 
 @pytest.mark.parametrize("claims", [0, 1])
-async def test_one_that_never_started_is_made_anew_by_other_settings(claims: int) -> None:
+@pytest.mark.parametrize("settings", [("right",), ("wrong", "pull")], ids=["image", "secrets"])
+async def test_one_that_never_started_is_made_anew_by_other_settings(settings: tuple[str, ...], claims: int) -> None:
     world = World(image="wrong")
     await world.start()
     await world.kubelet(phase="Pending", containerStatuses=[], startTime=TIMESTAMP)
@@ -143,12 +144,13 @@ async def test_one_that_never_started_is_made_anew_by_other_settings(claims: int
     assert world.anchors.levels() == {"unstarted": 1}
     assert world.written.count("create") == 1, "by the same settings it would not start either"
     await world.stop()
-    world.lead_by("right")
+    world.lead_by(*settings)
     await world.start()
     await world.see()
     await asyncio.sleep(1)
     assert world.written.count("create") == 2
-    assert world.pod["spec"]["containers"][0]["image"] == "right"
+    assert world.pod["spec"]["containers"][0]["image"] == settings[0]
+    assert [each["name"] for each in world.pod["spec"].get("imagePullSecrets", ())] == list(settings[1:])
     await world.kubelet()
     await asyncio.sleep(100)
     assert world.written.count("create") == 2

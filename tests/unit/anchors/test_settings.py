@@ -8,7 +8,7 @@ from berth_agent.settings import AgentSettings
 from berth_api.anchors import Size
 from berth_api.client import Unavailable
 from berth_api.kinds import NODE, POD
-from berth_operator.controllers.anchorpods import anchor_pod
+from berth_operator.controllers.anchorpods import anchor_pod, anchor_spec
 from berth_operator.settings import Settings
 
 
@@ -23,14 +23,16 @@ def test_they_are_turned_on_by_the_environment(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValidationError, match="BERTH_OPERATOR_ANCHOR_IMAGE"):
         Settings()
     monkeypatch.setenv("BERTH_OPERATOR_ANCHOR_IMAGE", "pause:1")
+    monkeypatch.setenv("BERTH_OPERATOR_ANCHOR_PULL_SECRETS", "one, other")
     assert Settings().anchor
+    assert Settings().anchor_pull_secrets == ("one", "other")
     assert AgentSettings(node_name="n").anchor
 
 
 @pytest.mark.looptime
 async def test_an_operator_with_anchors_off_deletes_those_of_former_settings_and_no_other_pod() -> None:
     world = World()
-    made = anchor_pod("node-1", owner="hv", namespace="berth-system", image="pause", size=Size(4000, 2**30))
+    made = anchor_pod("node-1", owner="hv", namespace="berth-system", spec=anchor_spec("pause"), size=Size(4000, 2**30))
     world.api.add(POD, made)
     for name, namespace, labels in (("agent", "berth-system", {}), ("theirs", "default", made["metadata"]["labels"])):
         world.api.add(POD, {"metadata": {"name": name, "namespace": namespace, "labels": labels}})

@@ -57,14 +57,15 @@ class World:
         self.leadership = Leadership(1, self.loop.time() + 1e9, self.loop.time)
         self._working: asyncio.Task[None] | None = None
 
-    def lead_by(self, image: str) -> None:
-        """An operator with this setting; to be started."""
+    def lead_by(self, image: str, *pull_secrets: str) -> None:
+        """An operator with these settings; to be started."""
         self.anchors = Anchors(
             self.api,
             self.cluster,
             self.ledger,
             namespace=SYSTEM,
             image=image,
+            pull_secrets=pull_secrets,
             clock=self.loop.time,
             random=Random(1),
             counts=self,

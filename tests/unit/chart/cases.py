@@ -8,7 +8,7 @@ from tests.unit.chart.renders import MUTATING, Release, render
 
 _EVERYTHING = {
     "imageRegistry": "registry.example.com:5000/team",
-    "imagePullSecrets": [{"name": "pull"}],
+    "imagePullSecrets": [{"name": "pull"}, {"name": "other"}],
     "commonLabels": {"example.com/team": "virtualization"},
     "operator": {
         "replicas": 3,

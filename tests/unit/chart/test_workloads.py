@@ -224,9 +224,11 @@ def test_the_operator_is_let_out_to_the_ports_of_the_api_server_and_to_dns() -> 
     assert ports == [(443, "TCP"), (16443, "TCP"), (53, "UDP"), (53, "TCP")]
 
 
-def test_anchors_have_an_account_with_the_secrets_to_pull_their_image_and_nothing_else() -> None:
-    account = rendered("everything").one("ServiceAccount", ACCOUNT)
-    assert account["imagePullSecrets"] == [{"name": "pull"}]
+def test_anchors_have_an_account_of_their_own_and_the_secrets_to_pull_their_image() -> None:
+    release = rendered("everything")
+    assert release.has("ServiceAccount", ACCOUNT)
+    (operator,) = release.one("Deployment", "berth-operator")["spec"]["template"]["spec"]["containers"]
+    assert {"name": "BERTH_OPERATOR_ANCHOR_PULL_SECRETS", "value": "pull,other"} in operator["env"]
     for case in ("everything", "defaults on 1.36"):
         release = rendered(case)
         assert release.one("ServiceAccount", ACCOUNT)["automountServiceAccountToken"] is False
