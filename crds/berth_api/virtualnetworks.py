@@ -127,9 +127,10 @@ class VirtualNetworkSpec(Model):
             "with subnets, Berth gives each NIC its address: a plugin of the chain must declare"
             " capabilities: {ips: true} (with ipam type static)",
         ),
+        # Of two networks that overlap, one has the other's first address. Before Kubernetes 1.33 containsCIDR says no.
         Cel(
-            "!has(self.subnets) || self.subnets.all(a, !isCIDR(a.cidr)"
-            " || self.subnets.all(b, a.cidr == b.cidr || !isCIDR(b.cidr) || !cidr(a.cidr).containsCIDR(b.cidr)))",
+            "!has(self.subnets) || self.subnets.all(a, !isCIDR(a.cidr) || self.subnets.all(b,"
+            " a.cidr == b.cidr || !isCIDR(b.cidr) || !cidr(a.cidr).containsIP(cidr(b.cidr).ip())))",
             "subnets must not overlap",
         ),
     )

@@ -58,8 +58,7 @@ async def test_what_happens_is_told(api: ApiClient) -> None:
             assert copy.names == {"one"}
             await api.create(VIRTUAL_MACHINE, specimen(VIRTUAL_MACHINE, "two"), "default")
             await until(copy, "one", "two")
-            await api.delete(VIRTUAL_MACHINE, "one", "default")
-            await api.patch_json(VIRTUAL_MACHINE, "one", "default", [{"op": "remove", "path": "/metadata/finalizers"}])
+            await remove(api, VIRTUAL_MACHINE, "one")
             await until(copy, "two")
             assert reflector.silence < 10
 
@@ -120,8 +119,7 @@ async def test_what_vanished_unseen_is_told(api: ApiClient) -> None:
         copy, server = Copy(), Forgetful(api)
         async with following(server, copy):
             await server.asked.wait()
-            await api.delete(VIRTUAL_MACHINE, "one", "default")
-            await api.patch_json(VIRTUAL_MACHINE, "one", "default", [{"op": "remove", "path": "/metadata/finalizers"}])
+            await remove(api, VIRTUAL_MACHINE, "one")
             assert copy.names == {"one", "two"}
             server.remembers.set()
             await until(copy, "two")
