@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.e2e.conftest import VM, address_of, http_answer
@@ -10,6 +10,7 @@ from tests.e2e.conftest import VM, address_of, http_answer
 from berth_dev import releases, startup
 from berth_dev.clusters import Cluster
 from berth_dev.demo import for_cluster
+from berth_dev.processes import poll_until
 from berth_dev.progress import timed_lines
 
 NAMESPACE = "berth-system"
@@ -53,6 +54,19 @@ class Installation:
         found: dict[str, Any] = json.loads(self.cluster.kubectl("get", VM, name, "-o", "json"))
         return found
 
+    def another(self, name: str, **spec: Any) -> dict[str, Any]:
+        """Another VM with the disk of the first of the examples."""
+        return {
+            "apiVersion": "berth.dev/v1alpha1",
+            "kind": "VirtualMachine",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"disks": self.vm(GUESTS[0])["spec"]["disks"], **spec},
+        }
+
+    def phase(self, name: str) -> str:
+        phase: str = self.vm(name).get("status", {}).get("phase", "Pending")
+        return phase
+
     def booted(self, names: Sequence[str] = GUESTS) -> dict[str, str]:
         """The boot ID that each guest tells of itself, over its network."""
         return {name: http_answer(address_of(self.vm(name)))["boot_id"] for name in names}
@@ -64,3 +78,10 @@ class Installation:
     def remove(self, *names: str, seconds: int = 90) -> None:
         """Delete VMs and wait until they are gone."""
         self.cluster.kubectl("delete", VM, *names, "--ignore-not-found", f"--timeout={seconds}s", timeout=seconds + 10)
+
+
+def wait_until(holds: Callable[[], bool], title: str, seconds: float = 60.0) -> None:
+    """Ask again and again until something holds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert poll_until(deadline, interval=0.2), title

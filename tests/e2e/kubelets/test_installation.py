@@ -4,19 +4,16 @@ The tests of this file are one life of an installation, in their order: each tak
 """
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.conftest import VM, address_of, http_answer
 from tests.e2e.kubelets import rooms
-from tests.e2e.kubelets.installations import ANCHORS, GUESTS, NAMESPACE, Installation
+from tests.e2e.kubelets.installations import ANCHORS, GUESTS, NAMESPACE, Installation, wait_until
 
 from berth_dev import releases
 from berth_dev.clusters import Cluster
-from berth_dev.processes import poll_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 NETNS = "/run/netns"
@@ -61,7 +58,7 @@ def test_the_anchor_pod_keeps_the_room_of_a_nodes_vms_from_pods(berth: Installat
     vms = berth.listed(VM)
     anchors = {pod["spec"]["nodeName"]: pod for pod in berth.listed("pods", "-n", NAMESPACE, "-l", ANCHORS)}
     node = next(iter(vm["status"]["nodeName"] for vm in vms))
-    _wait_until(lambda: rooms.requested(berth.anchor(node)) == rooms.claimed(vms, node), "the anchor is resized")
+    wait_until(lambda: rooms.requested(berth.anchor(node)) == rooms.claimed(vms, node), "the anchor is resized")
     assert anchors[node]["metadata"]["uid"] == berth.anchor(node)["metadata"]["uid"], "in place"
     berth.cluster.kubectl.apply([rooms.greedy("greedy", node, rooms.free_memory(berth.cluster, node) + MIB)])
     try:
@@ -78,11 +75,11 @@ def test_a_vm_does_not_get_the_room_that_a_pod_has(berth: Installation) -> None:
     try:
         try:
             berth.cluster.kubectl("wait", "--for=condition=Ready", "pod/greedy", "--timeout=60s", timeout=70)
-            berth.cluster.kubectl.apply([_as_vm(berth, "large", **own)])
-            _wait_until(lambda: _phase(berth.vm("large")) == "Unschedulable", "there is no room for it")
+            berth.cluster.kubectl.apply([berth.another("large", **own)])
+            wait_until(lambda: berth.phase("large") == "Unschedulable", "there is no room for it")
         finally:
             berth.cluster.kubectl("delete", "pod", "greedy", "--timeout=30s", timeout=40)
-        _wait_until(lambda: _phase(berth.vm("large")) == "Running", "there is room again", seconds=120)
+        wait_until(lambda: berth.phase("large") == "Running", "there is room again", seconds=120)
     except AssertionError:
         berth.say(json.dumps([berth.vm("large")["status"], berth.anchor(node)], indent=1))
         raise
@@ -101,7 +98,7 @@ def test_guests_outlive_their_agents_pod_and_keep_their_network(berth: Installat
     berth.cluster.kubectl("rollout", "status", "-n", NAMESPACE, "daemonset/berth-agent", "--timeout=90s", timeout=100)
     assert not former & {pod["metadata"]["uid"] for pod in berth.pods("agent")}
     assert _sandboxes(berth.cluster) == before
-    _wait_until(lambda: _are_served(berth.cluster, before), "a DHCP server for each guest")
+    wait_until(lambda: _are_served(berth.cluster, before), "a DHCP server for each guest")
     berth.wait_ready()
     assert berth.booted() == berth.boots
 
@@ -129,7 +126,7 @@ def test_an_upgrade_to_other_images_replaces_every_pod_and_no_guest(berth: Insta
 
 
 def test_a_new_vm_starts_after_the_upgrade(berth: Installation) -> None:
-    berth.cluster.kubectl.apply([_as_vm(berth, "extra", className="small")])
+    berth.cluster.kubectl.apply([berth.another("extra", className="small")])
     berth.cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", f"{VM}/extra", timeout=130)
     assert http_answer(address_of(berth.vm("extra")))["hostname"] == "extra"
     berth.cluster.kubectl("delete", VM, "extra", "--timeout=60s", timeout=70)
@@ -137,7 +134,7 @@ def test_a_new_vm_starts_after_the_upgrade(berth: Installation) -> None:
 
 def test_guests_run_on_when_berth_is_uninstalled_and_are_taken_over_when_it_comes_back(berth: Installation) -> None:
     berth.cluster.helm("uninstall", releases.RELEASE, "-n", NAMESPACE, "--wait", timeout=120)
-    _wait_until(lambda: not berth.pods("operator") and not berth.pods("agent"), "Berth's Pods are gone")
+    wait_until(lambda: not berth.pods("operator") and not berth.pods("agent"), "Berth's Pods are gone")
     assert {vm["metadata"]["name"] for vm in berth.listed(VM)} == set(GUESTS)
     assert berth.booted() == berth.boots
     berth.install("installed again, with guests there")
@@ -151,21 +148,6 @@ def test_deleted_vms_leave_nothing_on_their_nodes(berth: Installation) -> None:
         assert node.exec(["virsh", "-q", "list", "--all", "--name"]).stdout.split() == []
         assert not list(node.path("/run/netns").iterdir())
         assert not node.guests()
-
-
-def _as_vm(berth: Installation, name: str, **spec: Any) -> dict[str, Any]:
-    """Another VM with the disk of the first of the examples."""
-    return {
-        "apiVersion": "berth.dev/v1alpha1",
-        "kind": "VirtualMachine",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {"disks": berth.vm(GUESTS[0])["spec"]["disks"], **spec},
-    }
-
-
-def _phase(vm: dict[str, Any]) -> str:
-    phase: str = vm.get("status", {}).get("phase", "Pending")
-    return phase
 
 
 def _is_ending(pod: dict[str, Any]) -> bool:
@@ -191,9 +173,3 @@ def _is_dhcp_server(pid: str) -> bool:
         return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip() == "dnsmasq"
     except OSError:  # it has ended meanwhile
         return False
-
-
-def _wait_until(holds: Callable[[], bool], title: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert poll_until(deadline, interval=0.2), title
