@@ -16,8 +16,6 @@ Whoever may annotate the VM agrees to what that node's agent says; without it ag
 `never`: whatever a node says, the VM is made anew."""
 RESTORE_LABELS = ("velero.io/restore-name", "velero.io/backup-name")
 """Labels that Velero puts on every object which it restores: its owner wants back what was there, and agrees."""
-AGENT_REMAINS = "berth-agent-remains"
-"""Field manager of a node agent's report of guests that are another cluster's."""
 SYSTEM_NAMESPACE = "berth-system"
 """Default namespace of Berth's own objects: Leases, service accounts."""
 CONDITION_SCHEDULED = "Scheduled"

@@ -30,10 +30,14 @@ class Origin:
     Attributes:
         cluster: its identity, the UID of the namespace kube-system.
         former: UID under which the VM's guest was known here before it was adopted; empty: it was not.
+        namespace: of the VM; empty: an older agent has noted it.
+        name: of the VM.
     """
 
     cluster: str
     former: str = ""
+    namespace: str = ""
+    name: str = ""
 
 
 _UNREADABLE = Origin("unreadable")
@@ -66,15 +70,22 @@ class Origins:
             self._known[uid] = await run_in_thread(_read, self._path(uid))
         return self._known[uid]
 
-    async def note(self, uid: str, former: str = "") -> None:
+    async def note(self, uid: str, former: str = "", *, namespace: str = "", name: str = "") -> None:
         """Note, before anything of it is made, that a VM is in this cluster. What is noted already is not written.
+
+        Args:
+            uid: the VM's.
+            former: UID under which its guest was known here before; empty: what was noted of that stands.
+            namespace: the VM's.
+            name: the VM's.
 
         Raises:
             OSError: it could not be written, so nothing must be made.
         """
-        origin = Origin(self.cluster, former)
         before = await self.of(uid)
-        if before is not None and before.cluster == self.cluster and former in ("", before.former):
+        kept = before.former if before is not None and before.cluster == self.cluster else ""
+        origin = Origin(self.cluster, former or kept, namespace, name)
+        if origin == before:
             return
         self._known.pop(uid, None)
         await run_in_thread(_write, self._path(uid), origin)
@@ -111,7 +122,8 @@ def _read(path: Path) -> Origin | None:
         return None
     try:
         said = json.loads(text)
-        return Origin(str(said["cluster"]), str(said.get("former", "")))
+        rest = (str(said.get(field, "")) for field in ("former", "namespace", "name"))
+        return Origin(str(said["cluster"]), *rest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("a note of a VM's cluster cannot be read, what it is about stays", path=str(path), error=str(error))
         return _UNREADABLE

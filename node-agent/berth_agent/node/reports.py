@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 import structlog
@@ -11,13 +10,14 @@ from berth_agent.hypervisor.errors import HypervisorError
 from berth_agent.hypervisor.states import DomainOwner, HostCapabilities
 from berth_agent.network.errors import NetworkError
 from berth_agent.node.conditions import Trouble, conditions_of
-from berth_agent.reconcile.handovers import set_apart, used_by
+from berth_agent.node.facts import Remains
+from berth_agent.reconcile.handovers import pools_of, set_apart, used_by
 from berth_agent.reconcile.plan.hardware import NEWEST
 from berth_agent.reconcile.rounds import LOOK_ERRORS, Tools
 from berth_agent.reconcile.steps.chains import chain_of
 from berth_agent.storage.disk_names import is_uid
 from berth_api.client import AlreadyExists, ApiError, Forbidden
-from berth_api.fields import AGENT, AGENT_REMAINS
+from berth_api.fields import AGENT
 from berth_api.hypervisors import (
     FirmwareKind,
     Hypervisor,
@@ -35,10 +35,15 @@ from berth_api.workqueues import TryLater
 log = structlog.get_logger()
 
 
-_MOST_REMAINS = 1000
+_MOST_REMAINS = 500
 _LONGEST_NAMESPACE = 63
 _LONGEST_NAME = 253
-"""What the API takes: see `HypervisorStatus.remains`."""
+_MOST_POOLS = 24
+_MOST_INTERFACES = 8
+_MOST_ADDRESSES = 4
+"""What the API takes: see `HypervisorRemains`."""
+_MOST_BYTES = 2**19
+"""Of JSON, of guests with all that is known of them: an object has to stay well below etcd's 1.5 MiB."""
 LOOK_AGAIN_AFTER = 10.0
 """Seconds until a libvirt that does not answer is asked again; that it has returned is told by an event, mostly."""
 
@@ -57,8 +62,8 @@ class NodeReporter:
         self._now = now
         self._written: tuple[str, Mapping[str, Any]] | None = None
         """What was last written, and the UID of the object that it was written on."""
-        self._told: tuple[HypervisorRemains, ...] | None = None
-        """Guests of another cluster that were last reported, or refused."""
+        self._told: tuple[str, tuple[HypervisorRemains, ...]] | None = None
+        """UID of the object, and what is another cluster's, as it was last reported, or refused."""
 
     async def ensure_object(self) -> None:
         """Make the Hypervisor if there is none, with an empty spec: the spec is the administrator's.
@@ -160,37 +165,56 @@ class NodeReporter:
         if not self._tools.facts.remains:
             return None
         try:
-            set_apart(self._tools, await self._tools.hypervisor.domains())
+            await set_apart(self._tools, await self._tools.hypervisor.domains(), search=False)
         except HypervisorError as error:
             return Trouble.of(error)
         return None
 
     async def _tell_remains(self) -> None:
-        """Report them apart from all else, which must be told even where the cluster refuses this."""
-        node, remains = self._tools.node_name, self._remains()
-        known = self._tools.view.hypervisor(node)
-        if remains == (self._told if self._told is not None or known is None else known.status.remains):
+        """Report them apart from all else, which must be told even where the cluster refuses this.
+
+        That there are none is told as well, as the first report says what may be told at all (`agent-hypervisors.yaml`
+        of the policies). Of what is refused, that part is told which was told before.
+        """
+        known = self._tools.view.hypervisor(self._tools.node_name)
+        if known is None or not self._tools.facts.knows_remains:
             return
-        body = {"status": {"remains": [guest.to_api() for guest in remains]}}
+        remains, before = self._remains(), known.status.remains
+        was_told = "remains" in known.status.model_fields_set
+        if self._told == (known.metadata.uid, remains) or (was_told and remains == before):
+            return
+        uids = {guest.uid for guest in before}
+        self._told = None
+        if not await self._put_remains(known, remains) and was_told:
+            await self._put_remains(known, tuple(guest for guest in remains if guest.uid in uids))
+        self._told = known.metadata.uid, remains
+
+    async def _put_remains(self, known: Hypervisor, remains: tuple[HypervisorRemains, ...]) -> bool:
+        """Replace the whole list: an apply of an empty one takes the field away, and it would be told of anew."""
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": known.metadata.uid},
+            {"op": "add", "path": "/status/remains", "value": [guest.to_api() for guest in remains]},
+        ]
         try:
-            written = await self._tools.api.apply(
-                HYPERVISOR, node, "", body, field_manager=AGENT_REMAINS, subresource="status"
+            written = await self._tools.api.patch_json(
+                HYPERVISOR, self._tools.node_name, "", operations, subresource="status"
             )
         except Forbidden as error:
             log.warning("guests of another cluster may not be reported", error=str(error), guests=len(remains))
-        else:
-            self._tools.view.put(HYPERVISOR, written)
-        self._told = remains
+            return False
+        self._tools.view.put(HYPERVISOR, written)
+        return True
 
     def _remains(self) -> tuple[HypervisorRemains, ...]:
         """Other clusters' guests, with what they use: they are left alone, and no VM gets their room."""
         accelerator = self._tools.facts.capabilities.accelerator
-        nameable = (domain for domain in self._tools.facts.remains if _is_nameable(domain.owner))
-        return tuple(
-            HypervisorRemains(**domain.owner._asdict(), cpu=used.cpu, memory=used.memory)
-            for domain in islice(nameable, _MOST_REMAINS)
-            for used in (used_by(domain, accelerator),)
-        )
+        nameable = (remains for remains in self._tools.facts.remains if _is_nameable(remains.owner))
+        told, left = [], _MOST_BYTES
+        for remains in sorted(nameable, key=lambda each: each.domain is None)[:_MOST_REMAINS]:
+            guest = _guest(remains, accelerator)
+            left -= len(guest.model_dump_json(by_alias=True))
+            told.append(guest if left >= 0 else guest.model_copy(update={"interfaces": ()}))
+        return tuple(sorted(told, key=lambda guest: guest.uid))
 
     async def _network(self, network: VirtualNetwork) -> HypervisorNetwork:
         name = network.metadata.name
@@ -207,6 +231,21 @@ def _firmware(host: HostCapabilities) -> tuple[FirmwareKind, ...]:
     efi: tuple[FirmwareKind, ...] = ("EFI",) if host.efi else ()
     secure: tuple[FirmwareKind, ...] = ("SecureBoot",) if host.secure_boot else ()
     return ("BIOS", *efi, *secure)
+
+
+def _guest(remains: Remains, accelerator: str) -> HypervisorRemains:
+    """As the API server takes it; a NIC of which it would not is left out."""
+    used = used_by(remains, accelerator)
+    return HypervisorRemains(
+        **remains.owner._asdict(),
+        cpu=used.cpu,
+        memory=used.memory,
+        pools=pools_of(remains)[:_MOST_POOLS],
+        interfaces=tuple(
+            nic.model_copy(update={"ip_addresses": nic.ip_addresses[:_MOST_ADDRESSES]})
+            for nic in remains.interfaces[:_MOST_INTERFACES]
+        ),
+    )
 
 
 def _is_nameable(owner: DomainOwner) -> bool:

@@ -25,14 +25,14 @@ async def find_remains(tools: Tools) -> frozenset[Owner]:
         HypervisorError, NetworkError, StorageError: the node could not be looked at.
     """
     domains = await tools.hypervisor.domains()
-    set_apart(tools, domains)
+    await set_apart(tools, domains)
     here = await owners_here(tools, domains)
     if not here:
         return frozenset()
     listed = await tools.api.list(VIRTUAL_MACHINE)
     bound = {body["metadata"]["uid"]: body.get("status", {}).get("nodeName") for body in listed.items}
     spared = {(body.get("status", {}).get("claim") or {}).get("adopts") for body in listed.items}
-    spared |= {domain.owner.uid for domain in tools.facts.remains} | await tools.origins.foreign()
+    spared |= {remains.owner.uid for remains in tools.facts.remains} | await tools.origins.foreign()
     gone = (owner for owner in here if bound.get(owner.uid, "") not in (None, tools.node_name))
     remains = frozenset(owner for owner in gone if owner.uid not in spared)
     if remains:

@@ -209,7 +209,7 @@ class Reconciler:
 
     def is_apart(self, owner: Owner) -> bool:
         """Whether it is another cluster's guest, of which the node tells."""
-        return any(domain.owner.uid == owner.uid for domain in self._tools.facts.remains)
+        return any(remains.owner.uid == owner.uid for remains in self._tools.facts.remains)
 
     def changed(self, owner: Owner) -> None:
         """Something that the VM refers to has changed: what failed may succeed now."""

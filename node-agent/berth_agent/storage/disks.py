@@ -196,6 +196,20 @@ class Disks:
                 found[uid].add(name)
         return {uid: frozenset(names) for uid, names in found.items()}
 
+    async def sizes(self, vm_uids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
+        """Bytes that the disks of VMs may come to take, by UID and pool. What cannot be looked at is left out."""
+        found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        for pool in sorted(self._pools.names()):
+            try:
+                directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
+                named = [(uid, name) for uid, name in await lane.look(_scan, directory) if uid in vm_uids]
+                for uid, name in named:
+                    size = await lane.look(_capacity, directory / disk_file(uid, name))
+                    found[uid][pool] = found[uid].get(pool, 0) + size
+            except (StorageError, OSError) as error:
+                _LOG.warning("a pool was not searched for others' disks", pool=pool, error=str(error))
+        return found
+
     async def backing_digests(self) -> frozenset[str]:
         """The digests of all images that disks here stand on: what the image cache must keep.
 
@@ -378,6 +392,15 @@ def _rename_in(directory: Path, vm_uid: str, to: str) -> None:
 
 def _disk_files(directory: Path) -> list[str]:
     return [name for name in _entries(directory) if parse_disk_file(name) is not None]
+
+
+def _capacity(path: Path) -> int:
+    """What the guest sees of a disk; of what cannot be read, what it takes now."""
+    try:
+        disk = _read_disk(path)
+    except DiskMismatch:
+        return path.lstat().st_size
+    return disk.capacity if disk is not None else 0
 
 
 def _backing_digest(path: Path) -> str | None:

@@ -323,7 +323,7 @@ class Snapshot:
     def _add(self, row: int, holding: Holding, sign: int) -> None:
         self.free_cpu[row] -= sign * holding.cpu
         self.free_memory[row] -= sign * holding.memory
-        self.free_slots[row] -= sign
+        self.free_slots[row] -= 0 if holding.apart and not holding.cpu else sign
         for name, size in holding.pools.items():
             self._pool(name).hold(row, sign * size, apart=holding.apart)
         self._journal.note(row)

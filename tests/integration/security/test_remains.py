@@ -8,10 +8,8 @@ from uuid import uuid4
 import pytest
 from tests.integration.api.apiserver import ApiServer
 from tests.integration.security import tokens
-from tests.integration.security.calls import Answer, Request, apply, merge, send
+from tests.integration.security.calls import Answer, Request, apply, merge, patch, send
 from tests.integration.security.rules import AGENT, HYPERVISORS, policy
-
-from berth_api.fields import AGENT_REMAINS
 
 pytestmark = pytest.mark.integration
 NODE = "node-7"
@@ -41,23 +39,25 @@ def ask(server: ApiServer, stolen: Mapping[str, str]) -> Iterator[Callable[[Requ
 
 @pytest.fixture
 def tell(ask: Callable[[Request], Answer]) -> Tell:
-    return lambda remains: ask(apply(STATUS, AGENT_REMAINS, {"status": {"remains": remains}}))
+    """As an agent does: it has told everything else before."""
+    assert ask(apply(STATUS, AGENT, {"status": {"capacity": {"cpu": "4", "memory": "8Gi"}}})).status == 200
+    return lambda remains: ask(patch(STATUS, ("add", "/status/remains", remains)))
 
 
 def is_refused(answer: Answer) -> bool:
-    return answer.status == MORE.status and MORE.phrase in answer.text
+    return answer.status == MORE.status and MORE.phrase in answer.message
 
 
 def test_what_is_told_at_first_may_change_and_become_less_but_never_more(
     ask: Callable[[Request], Answer], tell: Tell
 ) -> None:
-    assert ask(apply(STATUS, AGENT, {"status": {"capacity": {"cpu": "4", "memory": "8Gi"}}})).status == 200
     one, two = guest("one"), guest("two")
     assert tell([one, two]).status == 200
     assert tell([{**one, "cpu": "2"}, two]).status == 200
     assert is_refused(tell([one, two, guest("three")]))
     assert is_refused(tell([one, {**two, "name": "another"}])), "under a UID that was told"
     assert is_refused(ask(merge(STATUS, {"status": {"remains": None}}))), "to begin anew"
+    assert is_refused(ask(apply(STATUS, "evil", {"status": {"remains": [one, two, guest("three")]}})))
     assert tell([two]).status == 200
     assert is_refused(tell([one, two]))
     assert ask(apply(STATUS, AGENT, {"status": {"capacity": {"cpu": "8", "memory": "8Gi"}}})).status == 200

@@ -1,5 +1,6 @@
 """Guests of another cluster: never taken down, told of, counted, and adopted by the VM whose claim names them."""
 
+import json
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ from berth_agent.hypervisor.errors import OperationFailed
 from berth_agent.hypervisor.states import DomainPower
 from berth_agent.network.errors import DatapathFailed
 from berth_agent.node.clusters import cluster_identity
+from berth_agent.node.facts import Remains
 from berth_agent.node.origins import Origins
 from berth_agent.node.reports import NodeReporter
 from berth_agent.reconcile.reaping import find_remains
@@ -19,7 +21,7 @@ from berth_agent.storage.errors import DiskMismatch
 from berth_api.client import Forbidden
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.kinds import HYPERVISOR, NAMESPACE, VIRTUAL_MACHINE
-from berth_api.virtualmachines import Claim
+from berth_api.virtualmachines import Claim, ClaimedPool
 
 FORMER = "6b1f2b1e-41c5-4c8e-9d3b-2f0f6a3b7c01"
 
@@ -41,6 +43,19 @@ def restore(node: AgentWorld, *, adopts: str | None = FORMER, decided_for: str |
     body = vm_body(node.uid)
     body["status"]["claim"] |= {"id": "claim-2", "adopts": adopts, "virtualMachineUID": decided_for or node.uid}
     node.add(VIRTUAL_MACHINE, body)
+
+
+def told_by(node: AgentWorld) -> list[dict[str, Any]]:
+    body = node.api.peek(HYPERVISOR, NODE)
+    assert body is not None
+    told: list[dict[str, Any]] = body["status"]["remains"]
+    return told
+
+
+async def remains_now(node: AgentWorld) -> Remains:
+    await find_remains(node.tools)
+    (found,) = node.tools.facts.remains
+    return found
 
 
 async def guest(node: AgentWorld, uid: str) -> Any:
@@ -97,8 +112,99 @@ async def test_the_node_tells_of_it_and_gives_nobody_its_room(world: AgentWorld)
     await world.hypervisor.destroy(FORMER)
     await world.hypervisor.undefine(FORMER)
     await reporter.report()
-    assert not (world.api.peek(HYPERVISOR, NODE) or {})["status"].get("remains")
+    assert told_by(world)[0]["cpu"] == "0", "its disk is left"
     assert world.tools.admissions.refuse("other", claim, room, spec, current_epoch=0) is None
+    await world.attachments.detach(FORMER, "lan")
+    await world.tools.disks.delete_disks(FORMER)
+    await find_remains(world.tools)
+    await reporter.report()
+    assert told_by(world) == []
+
+
+async def test_what_the_guest_has_is_told_its_addresses_and_its_disks(world: AgentWorld) -> None:
+    reporter = NodeReporter(world.tools, agent_version="1")
+    await world.tools.images.start()
+    await find_remains(world.tools)
+    await reporter.report()
+    (told,) = told_by(world)
+    (nic,) = told["interfaces"]
+    assert (nic["name"], nic["networkName"]) == ("lan", "default")
+    assert nic["macAddress"]
+    assert not any("/" in text for text in nic["ipAddresses"])
+    (pool,) = told["pools"]
+    assert pool["name"] == "default"
+    room = world.tools.facts.room
+    whole = (ClaimedPool(name="default", size=str(room.pools["default"])),)
+    claim = Claim(id="c", epoch=0, cpu="1", memory="1Mi", storage="0", pools=whole)
+    refusal = world.tools.admissions.refuse("other", claim, room, HypervisorSpec(), current_epoch=0)
+    assert refusal is not None
+    assert refusal.reason == "InsufficientStorage"
+
+
+async def test_disks_without_a_domain_are_told_by_the_note_of_their_vm(world: AgentWorld) -> None:
+    await world.hypervisor.destroy(FORMER)
+    await world.hypervisor.undefine(FORMER)
+    await world.attachments.detach(FORMER, "lan")
+    await world.restart()
+    reporter = NodeReporter(world.tools, agent_version="1")
+    await world.tools.images.start()
+    await find_remains(world.tools)
+    await reporter.report()
+    (told,) = told_by(world)
+    assert (told["namespace"], told["name"], told["uid"], told["cpu"]) == ("default", "web", FORMER, "0")
+    assert [pool["name"] for pool in told["pools"]] == ["default"]
+    restore(world)
+    await world.settle()
+    assert world.status["phase"] == "Running"
+    assert set(await world.tools.disks.observe()) == {world.uid}, "and they are adopted without it"
+
+
+async def test_disks_are_not_taken_from_a_vm_of_another_name_either(world: AgentWorld) -> None:
+    await world.hypervisor.destroy(FORMER)
+    await world.hypervisor.undefine(FORMER)
+    note = world.directory / "origins" / f"{FORMER}.json"
+    note.write_text(json.dumps({"cluster": "cluster-1", "namespace": "default", "name": "other"}))
+    await world.restart()
+    restore(world)
+    await world.settle(3)
+    ready = next(each for each in world.status["conditions"] if each["type"] == "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NotAdoptable")
+    assert set(await world.tools.disks.observe()) == {FORMER}
+
+
+async def test_that_there_is_nothing_is_told_once_and_on_a_hypervisor_that_is_made_anew_again(node: AgentWorld) -> None:
+    """What may be told later is what was told first."""
+    reporter = NodeReporter(node.tools, agent_version="1")
+    await node.tools.images.start()
+    await reporter.report()
+    body = node.api.peek(HYPERVISOR, NODE)
+    assert body is not None
+    assert "remains" not in body["status"], "nobody has looked"
+    await find_remains(node.tools)
+    await reporter.report()
+    assert told_by(node) == []
+    writes = len(node.api.writes)
+    await reporter.report()
+    assert len(node.api.writes) == writes
+    node.api.remove(HYPERVISOR, NODE)
+    node.tools.view.forget(HYPERVISOR, body)
+    await reporter.report()
+    assert told_by(node) == []
+
+
+async def test_of_what_is_refused_that_part_is_told_which_was_told_before(world: AgentWorld) -> None:
+    reporter = NodeReporter(world.tools, agent_version="1")
+    await world.tools.images.start()
+    await find_remains(world.tools)
+    await reporter.report()
+    (guest_then,) = world.tools.facts.remains
+    late = replace(guest_then, owner=guest_then.owner._replace(uid=str(uuid4())))
+    await world.hypervisor.destroy(FORMER)
+    guest_now = await remains_now(world)
+    world.tools.facts.remains = (guest_now, late)
+    world.api.fail(Forbidden(403, "Forbidden", "only less"), verb="patch_json", kind=HYPERVISOR)
+    await reporter._tell_remains()  # a look would find that the late one is not there
+    assert [(each["uid"], each["cpu"]) for each in told_by(world)] == [(FORMER, "0")]
 
 
 async def test_a_cluster_that_refuses_the_report_has_all_else_of_the_node_told(world: AgentWorld) -> None:
@@ -106,7 +212,8 @@ async def test_a_cluster_that_refuses_the_report_has_all_else_of_the_node_told(w
     await world.tools.images.start()
     await reporter.report()
     await find_remains(world.tools)
-    world.api.fail(Forbidden(403, "Forbidden", "not to be written by agents"), verb="apply", kind=HYPERVISOR)
+    for _ in range(2):
+        world.api.fail(Forbidden(403, "Forbidden", "not to be written by agents"), verb="patch_json", kind=HYPERVISOR)
     await reporter.report()
     world.hypervisor.host = replace(world.hypervisor.host, cpus=4)
     await reporter.report()

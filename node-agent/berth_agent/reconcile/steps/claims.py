@@ -25,7 +25,7 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     claim = work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
-    await work.tools.origins.note(work.owner.uid)
+    await work.tools.origins.note(work.owner.uid, namespace=work.owner.namespace, name=work.owner.name)
     if not work.observed.power.is_active:
         _cover(work, claim)
         _provide(work, claim)

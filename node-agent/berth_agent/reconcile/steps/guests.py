@@ -20,7 +20,7 @@ async def adopt(_step: AdoptGuest, work: Round) -> None:
         await _take_over(work, former)
     elif work.desired.goal is not Goal.REMOVE:  # a VM that is deleted goes without
         raise StepFailed("NotAdoptable", lacking, retryable=False)
-    await tools.origins.note(owner.uid, former)
+    await tools.origins.note(owner.uid, former, namespace=owner.namespace, name=owner.name)
     if former and not lacking:
         await tools.origins.forget(former)
 
@@ -40,8 +40,10 @@ async def _why_not(work: Round, former: str) -> str:
     """Why what is here under this UID may not become the VM's: it is somebody else's, whatever the claim says."""
     if work.tools.view.vm(former) is not None:
         return f"the claim adopts {former}, which is another VM's UID: the guest stays its own"
-    domain = await work.tools.hypervisor.domain(former)
-    if domain is not None and (domain.owner.namespace, domain.owner.name) != work.vm.key:
-        whose = f"{domain.owner.namespace}/{domain.owner.name}"
+    domain, origin = await work.tools.hypervisor.domain(former), await work.tools.origins.of(former)
+    noted = (origin.namespace, origin.name) if origin is not None else ("", "")
+    said = (domain.owner.namespace, domain.owner.name) if domain is not None else noted
+    if said not in (work.vm.key, ("", "")):
+        whose = "/".join(said)
         return f"the claim adopts {former}, which is the guest of {whose}: a VM adopts a guest of its own name only"
     return ""
