@@ -129,7 +129,8 @@ async def _work(
         view = ClusterView(settings.namespace)
         pages.follow(view, vms=vms, reports=reports)
         lookout = _lookout(hypervisor, view, vms, random)
-        tools = await _tools(settings, api, hypervisor, view, lookout)
+        outage = OutageReporter(api, settings.node_name, known=pages.settled)
+        tools = await _tools(settings, api, hypervisor, view, lookout=lookout, outage=outage)
         events = Events(api, node_name=settings.node_name)
         chronicle = AgentChronicle(pages.metrics, events)
         holds = Holds(time.monotonic, random)
@@ -140,7 +141,7 @@ async def _work(
         audit = Audit(tools, intake, vms, interval=settings.audit_interval, image_keep=settings.image_keep)
         await until_available("the API server", reporter.ensure_object)
         await audit.load()
-        pages.listed()
+        pages.settled()
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(work, name=name)
@@ -194,12 +195,13 @@ async def _tools(
     api: ApiClient,
     hypervisor: LibvirtHypervisor,
     view: ClusterView,
+    *,
     lookout: GuestLookout,
+    outage: OutageReporter,
 ) -> Tools:
     """Everything that steps work with; waits until libvirt tells what the node can run."""
     state = settings.state_dir
     cluster = await until_available("the cluster's identity", partial(cluster_identity, api))
-    outage = OutageReporter(api, settings.node_name)
     server = (await api.connection()).server
     denied = (*settings.all_denied_cidrs, *await until_available("a name service", partial(addresses_of, server)))
     pools = NodePools(hypervisor)

@@ -27,7 +27,7 @@ class Pages:
         self.guests = GuestFigures(time.monotonic)
         self.liveness = Checks({"heartbeat": heartbeat.problem})
         self.readiness = Checks({"start": self._waits})
-        self._heartbeat, self._listed = heartbeat, False
+        self._heartbeat, self._settled = heartbeat, False
         self.metrics.follow(lambda: Levels(heartbeat_age=heartbeat.age))
 
     def at(self, settings: AgentSettings) -> Mapping[str, Page]:
@@ -40,11 +40,11 @@ class Pages:
         return {url: page for url, page in pages.items() if url is not None}
 
     def _waits(self) -> str:
-        return "" if self._listed else "waits for libvirt, or for complete lists of the API server"
+        return "" if self._settled else "waits for libvirt, or for complete lists of the API server"
 
-    def listed(self) -> None:
-        """All that the agent has to know is known by now: it can work."""
-        self._listed = True
+    def settled(self) -> None:
+        """The agent knows all that it has to, or has said on its Hypervisor that this node's libvirt is still away."""
+        self._settled = True
 
     def follow(self, view: ClusterView, **queues: WorkQueue[Owner] | WorkQueue[str]) -> None:
         """Tell of these from now on: the VMs as they are known, and work queues by name."""

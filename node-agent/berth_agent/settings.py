@@ -21,7 +21,7 @@ def _split_on_commas(value: object) -> object:
 def _listening(url: str) -> str:
     where = urlsplit(url)
     if where.scheme != "http" or not where.hostname or not where.port or where.query or where.fragment:
-        raise ValueError("give address, port and path to listen at, such as http://0.0.0.0:9090/metrics")
+        raise ValueError("give address, port and path to listen at, such as http://[::]:9090/metrics")
     return url
 
 
@@ -88,11 +88,11 @@ class AgentSettings(BaseSettings):
     workers: Annotated[int, Field(ge=1, le=256)] = 16
     """VMs worked on at the same time. Most of a start is waiting for QEMU and CNI plugins."""
     liveness_url: ListenUrl | None = None
-    """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    """Where to serve the liveness probe, for example http://[::]:8080/healthz. Left out: nowhere."""
     readiness_url: ListenUrl | None = None
-    """Where to serve the readiness probe, for example http://0.0.0.0:8080/readyz. Left out: nowhere."""
+    """Where to serve the readiness probe, for example http://[::]:8080/readyz. Left out: nowhere."""
     metrics_url: ListenUrl | None = None
-    """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
+    """Where to serve metrics for Prometheus, for example http://[::]:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "json"
 

@@ -209,7 +209,7 @@ async def serving(url: str | None, registry: CollectorRegistry) -> AsyncIterator
     """Serve a registry for as long as the context lasts.
 
     Args:
-        url: For example `http://0.0.0.0:9090/metrics`: the address and port to listen at, and the path. None: nowhere.
+        url: For example `http://[::]:9090/metrics`: the address and port to listen at, and the path. None: nowhere.
         registry: What to serve.
 
     Raises:

@@ -21,7 +21,7 @@ def _own_identity() -> str:
 def _listening(url: str) -> str:
     where = urlsplit(url)
     if where.scheme != "http" or not where.hostname or not where.port or where.query or where.fragment:
-        raise ValueError("give address, port and path to listen at, such as http://0.0.0.0:9090/metrics")
+        raise ValueError("give address, port and path to listen at, such as http://[::]:9090/metrics")
     return url
 
 
@@ -115,11 +115,11 @@ class Settings(BaseSettings):
     network its own."""
 
     liveness_url: ListenUrl | None = None
-    """Where to serve the liveness probe, for example http://0.0.0.0:8080/healthz. Left out: nowhere."""
+    """Where to serve the liveness probe, for example http://[::]:8080/healthz. Left out: nowhere."""
     readiness_url: ListenUrl | None = None
-    """Where to serve the readiness probe, for example http://0.0.0.0:8080/readyz. Left out: nowhere."""
+    """Where to serve the readiness probe, for example http://[::]:8080/readyz. Left out: nowhere."""
     metrics_url: ListenUrl | None = None
-    """Where to serve metrics for Prometheus, for example http://0.0.0.0:9090/metrics. Left out: nowhere."""
+    """Where to serve metrics for Prometheus, for example http://[::]:9090/metrics. Left out: nowhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "text"] = "json"
 

@@ -1,6 +1,10 @@
 """Saying that libvirt is away before the agent knows anything of its node: one that starts while libvirt is away.
 
 What the node's Hypervisor said is left as it is, since nothing else is known; only its conditions change.
+
+A node may have no libvirt at all, or none today: there an agent that has said so has done what it can, and a rollout
+that waited for more would never reach the other nodes. But where libvirt answered the agent before this one, it may be
+this agent that is broken, and the rollout has to stop.
 """
 
 from collections.abc import Callable
@@ -9,7 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from pydantic import ValidationError
 
-from berth_agent.node.conditions import Trouble, conditions_of
+from berth_agent.node.conditions import LIBVIRT_READY, Trouble, conditions_of
 from berth_api.client import Api, ApiError, NotFound
 from berth_api.fields import AGENT
 from berth_api.hypervisors import Hypervisor
@@ -24,10 +28,20 @@ def _now() -> datetime:
 
 
 class OutageReporter:
-    """Writes on the node's Hypervisor that libvirt is away, once for each reason."""
+    """Writes on the node's Hypervisor that libvirt is away, once for each reason.
 
-    def __init__(self, api: Api, node_name: str, *, now: Callable[[], datetime] = _now) -> None:
-        self._api, self._node, self._now = api, node_name, now
+    Args:
+        api: The API server.
+        node_name: Of the node, and of its Hypervisor.
+        known: called when the Hypervisor says so and already did, or never said that libvirt answers.
+        now: gives the present time, in whole seconds.
+    """
+
+    def __init__(
+        self, api: Api, node_name: str, *, known: Callable[[], object], now: Callable[[], datetime] = _now
+    ) -> None:
+        self._api, self._node, self._known, self._now = api, node_name, known, now
+        self._answered_before = False
         self._told: str | None = None
 
     async def tell(self, error: Exception) -> None:
@@ -41,6 +55,8 @@ class OutageReporter:
             log.warning("cannot report that libvirt is away", node=self._node, error=str(refused))
         else:
             self._told = trouble.reason
+            if not self._answered_before:
+                self._known()
 
     async def _write(self, trouble: Trouble) -> None:
         try:
@@ -48,6 +64,8 @@ class OutageReporter:
         except NotFound:
             found = await self._api.create(HYPERVISOR, {"metadata": {"name": self._node}, "spec": {}})
         status = Hypervisor.from_api(found).status
+        if any(each.type == LIBVIRT_READY and each.status == "True" for each in status.conditions):
+            self._answered_before = True
         conditions = conditions_of(status.conditions, libvirt=trouble, node=None, now=self._now())
         if conditions == status.conditions:
             return

@@ -140,7 +140,11 @@ async def test_a_node_that_cannot_be_looked_at_says_why_and_is_looked_at_again(
 async def test_an_agent_that_starts_while_libvirt_is_away_says_so_once_and_leaves_the_rest(clock: Clock) -> None:
     api = FakeApi()
     api.add(HYPERVISOR, {"metadata": {"name": NODE}, "spec": {}, "status": {"agentVersion": "1.2.2"}})
-    outage, troubles = OutageReporter(api, NODE, now=clock), [Unavailable("no socket")] * 3
+    settled: list[str] = []
+    outage, troubles = (
+        OutageReporter(api, NODE, known=lambda: settled.append(""), now=clock),
+        [Unavailable("no socket")] * 3,
+    )
 
     async def attempt() -> str:
         if troubles:
@@ -152,21 +156,42 @@ async def test_an_agent_that_starts_while_libvirt_is_away_says_so_once_and_leave
     assert await until_available("libvirt", attempt, sleep, tell=outage.tell) == "there"
     assert conditions(api)["LibvirtReady"] == ("False", "HypervisorUnavailable")
     assert status(api)["agentVersion"] == "1.2.2"
-    assert len(api.writes) == 1
+    assert len(api.writes) == len(settled) == 1, "a rollout need not wait for this node"
+
+
+async def test_an_agent_that_libvirt_does_not_answer_although_it_answered_the_one_before_holds_up_a_rollout(
+    clock: Clock,
+) -> None:
+    api = FakeApi()
+    answers = conditions_of((), libvirt=None, node=None, now=T0)
+    before = {"conditions": [each.to_api() for each in answers]}
+    api.add(HYPERVISOR, {"metadata": {"name": NODE}, "spec": {}, "status": before})
+    settled: list[str] = []
+    outage = OutageReporter(api, NODE, known=lambda: settled.append(""), now=clock)
+    await outage.tell(Unavailable("no socket"))
+    await outage.tell(DeadlineExceeded("no answer in 30 s"))
+    assert conditions(api)["LibvirtReady"] == ("False", "HypervisorDeadlineExceeded")
+    assert settled == []
+    settled_by_the_next: list[str] = []
+    following = OutageReporter(api, NODE, known=lambda: settled_by_the_next.append(""), now=clock)
+    await following.tell(Unavailable("no socket"))
+    assert settled_by_the_next == [""], "what was away before it came is not its doing"
 
 
 async def test_a_node_that_never_was_gets_its_hypervisor_all_the_same(clock: Clock) -> None:
     api = FakeApi()
-    await OutageReporter(api, NODE, now=clock).tell(Unavailable("no socket"))
+    await OutageReporter(api, NODE, known=lambda: None, now=clock).tell(Unavailable("no socket"))
     assert conditions(api)["Ready"] == ("False", "LibvirtNotReady")
 
 
 async def test_an_outage_that_could_not_be_told_is_told_at_the_next_attempt(clock: Clock) -> None:
     api = FakeApi()
     api.fail(ApiUnavailable(503, "", "down"), verb="apply")
-    outage = OutageReporter(api, NODE, now=clock)
+    settled: list[str] = []
+    outage = OutageReporter(api, NODE, known=lambda: settled.append(""), now=clock)
     await outage.tell(Unavailable("no socket"))
     assert conditions(api) == {}
+    assert settled == [], "nobody knows of it yet"
     await outage.tell(Unavailable("no socket"))
     assert conditions(api)["LibvirtReady"] == ("False", "HypervisorUnavailable")
 

@@ -145,7 +145,7 @@ def test_operators_answer_probes_where_they_are_asked(release: Release) -> None:
     ports = {each["name"]: each["containerPort"] for each in operator.spec["ports"]}
     for probe, what in (("startupProbe", "LIVENESS"), ("livenessProbe", "LIVENESS"), ("readinessProbe", "READINESS")):
         get = operator.spec[probe]["httpGet"]
-        assert f"http://0.0.0.0:{ports[get['port']]}{get['path']}" == given[f"BERTH_OPERATOR_{what}_URL"]
+        assert f"http://[::]:{ports[get['port']]}{get['path']}" == given[f"BERTH_OPERATOR_{what}_URL"]
 
 
 def selects(labels: Mapping[str, str], pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> bool:
