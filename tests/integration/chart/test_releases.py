@@ -113,6 +113,10 @@ def test_a_sync_leaves_no_difference(bare: ApiServer, helm: Helm) -> None:
     helm("install", "berth", str(CHART), "--create-namespace", WITHOUT_A_KUBELET)
     manifest = helm("get", "manifest", "berth").stdout
     assert bare.kubectl("diff", "-f", "-", stdin=manifest) == ""
+    # The same as tools do that apply on the server, as examples/gitops has them do.
+    by_the_server = ("--server-side", "--field-manager=gitops", "--force-conflicts", "-f", "-")
+    bare.kubectl("apply", *by_the_server, stdin=manifest)
+    assert bare.kubectl("diff", *by_the_server, stdin=manifest) == ""
 
 
 def test_the_operators_account_can_tell_whether_the_installation_works(
