@@ -44,8 +44,19 @@ async def explain(
     name: str,
     clock: Callable[[], float],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    notes: tuple[str, ...] = (),
 ) -> Explanation:
     """Read the cluster once and explain what the leader would decide about a VM. Writes nothing.
+
+    Args:
+        api: The API server.
+        settings: The operator's.
+        profiles: The operator's, by name.
+        namespace: The VM's.
+        name: The VM's.
+        clock: Monotonic seconds.
+        now: The time of day, by which heartbeats are judged.
+        notes: What else to say about where the settings are from.
 
     Raises:
         Unexplainable: there is no such VM, or it cannot be read.
@@ -65,14 +76,14 @@ async def explain(
         refusals.note(vm.metadata.uid, vm.status.node_name or "", vm.status.claim.id)
     interfaces = Interfaces(ledger, settings.mac_prefix, shunned=inventory.shunned, machines=cluster.machines)
     deciding = Deciding(cluster, ledger, inventory, interfaces=interfaces, refusals=refusals, profiles=profiles)
-    aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node)).of(vm)
+    aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node), inventory.remains).of(vm)
     explanation = Explanation(
         namespace,
         name,
         vm.spec.scheduler_profile or DEFAULT,
         message="",
         bound_to=vm.status.node_name,
-        notes=(*_about(vm, waits_there=aim is not None and aim.stays), *_left_out(vm, settings), *unreadable),
+        notes=(*_about(vm, waits_there=aim is not None and aim.stays), *_left_out(vm, settings), *notes, *unreadable),
     )
     try:
         wish = deciding.wish(vm)
@@ -148,13 +159,6 @@ def _left_out(vm: VirtualMachine, settings: Settings) -> Iterator[str]:
         f"Heartbeats count as seen now, by this machine's clock: a node is not ready once its Lease is "
         f"{settings.heartbeat_timeout:g} s old."
     )
-    if settings.scheduler_config is None:
-        yield (
-            "Profiles are taken as they are built in: where the operator has a configuration file of its own, give it "
-            "with --scheduler-config."
-        )
-    if not settings.anchor:
-        yield "Counted as where nodes have no anchor Pods: where the operator makes them, say so with --anchor."
     if vm.spec.cloud_init is not None and vm.spec.cloud_init.user_data_secret_ref is not None:
         yield "The Secret with the VM's user-data is not looked at."
 

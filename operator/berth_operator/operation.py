@@ -103,7 +103,7 @@ class Operation:
         self._loss = NodeLoss(
             api, self.cluster, self._inventory, self.ledger, confirm=settings.node_loss_confirm, clock=clock
         )
-        self._aims = aims = Aims(self.cluster, self._inventory.accelerator, self._loss.lost)
+        self._aims = aims = Aims(self.cluster, self._inventory.accelerator, self._loss.lost, self._inventory.remains)
         self._anchors = Anchors(
             api,
             self.cluster,

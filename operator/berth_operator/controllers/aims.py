@@ -3,14 +3,17 @@
 Level-based: whoever asks again gets the present answer, so a wish that its user took back is gone at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 
+from berth_api.hypervisors import HypervisorRemains
 from berth_api.running import should_run
 from berth_api.virtualmachines import VirtualMachine
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.needs import differs, needed
 from berth_operator.controllers.references import Unbindable, size_of
+from berth_operator.controllers.remains import is_held
+from berth_operator.store import Key
 
 START_PENDING, RESIZE_PENDING = "StartPending", "ResizePending"
 
@@ -59,17 +62,24 @@ class Aims:
     Args:
         accelerator: Of a node; None where the node is not known.
         lost: Whether a node is lost: nothing is decided about what is bound to it.
+        remains: Guests of a VM's name that nodes hold and no VM accounts for.
     """
 
-    def __init__(self, cluster: Cluster, accelerator: Callable[[str], str | None], lost: Callable[[str], bool]) -> None:
-        self._cluster, self._accelerator, self._lost = cluster, accelerator, lost
+    def __init__(
+        self,
+        cluster: Cluster,
+        accelerator: Callable[[str], str | None],
+        lost: Callable[[str], bool],
+        remains: Callable[[Key], Iterable[tuple[str, HypervisorRemains]]] = lambda _key: (),
+    ) -> None:
+        self._cluster, self._accelerator, self._lost, self._remains = cluster, accelerator, lost, remains
 
     def of(self, vm: VirtualMachine) -> Aim | None:
         """What the VM wants; None: nothing."""
-        if wants_berth(vm):
-            return Aim.BERTH
-        claim = vm.status.claim
         gone = vm.metadata.deletion_timestamp is not None
+        if wants_berth(vm) or (not gone and not is_bound(vm) and is_held(vm, self._remains(vm.key))):
+            return Aim.BERTH  # one that is Halted has disks where its guest is, as if it had been stopped there
+        claim = vm.status.claim
         if claim is None or gone or not is_bound(vm) or self._lost(vm.status.node_name or ""):
             return None
         if vm.status.stopped_claim == claim.id:

@@ -11,7 +11,7 @@ from berth_api.virtualmachines import VirtualMachine
 from berth_operator import statuses
 from berth_operator.cluster import Cluster
 from berth_operator.controllers import finalizers
-from berth_operator.controllers.aims import Aim, Aims, is_bound, start_was_refused, wants_berth
+from berth_operator.controllers.aims import Aim, Aims, is_bound, start_was_refused
 from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.nodeloss import OUT_OF_SERVICE, NodeLoss
 from berth_operator.controllers.refusals import Pauses, Refusals
@@ -134,7 +134,7 @@ class Machines:
             return None
         if refused(vm):
             self._note_refusal(vm, leadership.epoch)
-        if wants_berth(vm):
+        if self._aims.of(vm) is Aim.BERTH:
             self._scheduler.want(vm)
         elif vm.spec.run_strategy == "Halted" and (vm.status.claim is None or refused(vm)):
             return await self._leave_halted(vm, leadership)

@@ -75,6 +75,14 @@ def holder_of(vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains
     return holder
 
 
+def is_held(vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]]) -> bool:
+    """Whether it is clear which guest the VM goes on with; see `holder_of`."""
+    try:
+        return holder_of(vm, remains) is not None
+    except Unbindable:
+        return False
+
+
 def _agreed(vm: VirtualMachine, asked: str, holders: Sequence[Holder]) -> list[Holder]:
     """Those that the VM's owner is content with. The UID of the object that was backed up tells one from the others."""
     known = [holder for holder in holders if holder.uid == vm.status.former_uid]

@@ -270,6 +270,24 @@ async def test_of_two_guests_of_its_name_it_has_the_one_of_the_object_that_was_b
         assert world.vm("web").status.node_name == "node-2"
 
 
+async def test_one_that_is_halted_goes_where_its_disks_are_and_stays_off() -> None:
+    """Or nobody would take them down when it is deleted."""
+    world = furnished()
+    await report(world, "node-2", "web", pools=[{"name": "default", "size": "1Gi"}])
+    add_vm(world, "web", runStrategy="Halted")
+    world.add_vm("other", runStrategy="Halted")
+    await report(world, "node-1", "other")
+    async with world.leading():
+        await world.settle()
+        status = world.vm("web").status
+        assert status.claim is not None
+        assert (status.node_name, status.claim.adopts) == ("node-2", "uid-of-old-web")
+        assert (world.vm("other").status.node_name, world.vm("other").status.phase) == (None, "Stopped")
+        await world.agent("web", stoppedClaim=status.claim.id, phase="Stopped")
+        await world.settle()
+        assert world.vm("web").status.phase == "Stopped"
+
+
 async def test_it_waits_for_a_node_that_is_silent_rather_than_run_twice() -> None:
     world = furnished()
     await report(world, "node-2", "web")
