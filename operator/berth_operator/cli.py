@@ -14,18 +14,19 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from berth_api.client import ApiClient, ApiError, Forbidden
+from berth_api.client import Api, ApiClient, ApiError, Forbidden
 from berth_operator import explaining
 from berth_operator.explaining import Unexplainable
 from berth_operator.explanations import Explanation, NodeAccount
+from berth_operator.installations import SCHEDULER, Installation, UnclearInstallation, find_installation
 from berth_operator.installcommands import add_commands
 from berth_operator.kubeconfigs import locate, namespace_of
-from berth_operator.schedulerconfigs import ConfigError, read_profiles
+from berth_operator.schedulerconfigs import ConfigError, parse_profiles, read_profiles
 from berth_operator.scheduling.profiles import Profile
 from berth_operator.settings import Settings
 from berth_operator.tables import as_json, as_text, new_console, visible
@@ -56,8 +57,9 @@ class Subject:
     name: str
     namespace: str
     kubeconfig: Path | None
-    settings: Settings
-    profiles: Mapping[str, Profile]
+    berth_namespace: str | None
+    settings: Mapping[str, Any]
+    """Those that were given with the command."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,15 @@ def explain_vm(
         Path | None, typer.Option(help="Left out: BERTH_OPERATOR_KUBECONFIG, else as kubectl finds it.")
     ] = None,
     scheduler_config: Annotated[
-        Path | None, typer.Option(help="The operator's file of profiles; left out: BERTH_OPERATOR_SCHEDULER_CONFIG.")
+        Path | None, typer.Option(help="The operator's file of profiles; left out: as the operator is told.")
+    ] = None,
+    berth_namespace: Annotated[
+        str | None,
+        typer.Option(help="Where Berth is; left out: BERTH_OPERATOR_NAMESPACE, else where its Deployment is."),
     ] = None,
     anchor: Annotated[
         bool | None,
-        typer.Option("--anchor/--no-anchor", help="Nodes have anchor Pods; left out: BERTH_OPERATOR_ANCHOR."),
+        typer.Option("--anchor/--no-anchor", help="Nodes have anchor Pods; left out: as the operator is told."),
     ] = None,
     nodes: Annotated[
         list[str] | None, typer.Option("--nodes", help="Show only these: names, with * and ? as in a shell.")
@@ -134,8 +140,11 @@ def explain_vm(
 ) -> None:
     """Explain a VM's placement; see `_EXPLAIN_HELP`."""
     patterns = [part for text in nodes or () for part in text.split(",") if part]
+    given = {"namespace": berth_namespace, "scheduler_config": scheduler_config, "anchor": anchor}
+    given = {option: value for option, value in given.items() if value is not None}
     try:
-        subject = _subject(name, namespace, kubeconfig, _settings(scheduler_config, anchor=anchor))
+        found = locate(kubeconfig or Settings().kubeconfig, os.environ, Path.home())
+        subject = Subject(name, namespace or namespace_of(found), found, berth_namespace, given)
         explanation = asyncio.run(_explain(subject))
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
@@ -143,35 +152,49 @@ def explain_vm(
         _give_up(f"the settings (BERTH_OPERATOR_…) are not valid: {error}")
     except Forbidden as error:
         _give_up(f"{error}: to explain, one needs the right to list all that the scheduler looks at")
-    except (ApiError, Unexplainable, ConfigError) as error:
+    except (ApiError, Unexplainable, UnclearInstallation, ConfigError) as error:
         _give_up(str(error))
     _show(explanation, View(patterns, failed, output))
     raise typer.Exit(PLACEABLE if explanation.chosen is not None else UNSCHEDULABLE)
 
 
-def _settings(scheduler_config: Path | None, *, anchor: bool | None) -> Settings:
-    given = {"scheduler_config": scheduler_config, "anchor": anchor}
-    return Settings().model_copy(update={name: value for name, value in given.items() if value is not None})
-
-
-def _subject(name: str, namespace: str | None, kubeconfig: Path | None, settings: Settings) -> Subject:
-    found = locate(kubeconfig or settings.kubeconfig, os.environ, Path.home())
-    return Subject(name, namespace or namespace_of(found), found, settings, read_profiles(settings.scheduler_config))
-
-
 async def _explain(subject: Subject) -> Explanation:
-    settings = subject.settings
+    own = Settings()
     async with await ApiClient.connect(
-        subject.kubeconfig, user_agent=f"berth-operator-explain/{version('berth')}", deadline=settings.request_deadline
+        subject.kubeconfig, user_agent=f"berth-operator-explain/{version('berth')}", deadline=own.request_deadline
     ) as api:
+        found = await _installation(api, subject, own)
+        settings = _settings(subject, own, found)
         return await explaining.explain(
             api,
             settings,
-            subject.profiles,
+            _profiles(settings, found),
             namespace=subject.namespace,
             name=subject.name,
             clock=time.monotonic,
+            notes=found.notes,
         )
+
+
+async def _installation(api: Api, subject: Subject, own: Settings) -> Installation:
+    """The one that is meant: in the operator's own Pod the environment says all there is to know."""
+    if subject.berth_namespace is None and "namespace" in own.model_fields_set:
+        return Installation(own.namespace)
+    profiles = "scheduler_config" not in own.model_fields_set | subject.settings.keys()
+    return await find_installation(api, subject.berth_namespace, profiles=profiles)
+
+
+def _settings(subject: Subject, own: Settings, found: Installation) -> Settings:
+    """What was given with the command wins over the environment, that over what the operator was told."""
+    told: dict[str, Any] = {name: text for name, text in found.settings.items() if name not in own.model_fields_set}
+    given = {"namespace": found.namespace, **subject.settings}
+    return Settings(**told).model_copy(update=given)
+
+
+def _profiles(settings: Settings, found: Installation) -> Mapping[str, Profile]:
+    if settings.scheduler_config is None and found.profiles is not None:
+        return parse_profiles(found.profiles, f"in ConfigMap {found.namespace}/{SCHEDULER}")
+    return read_profiles(settings.scheduler_config)
 
 
 def _show(explanation: Explanation, view: View) -> None:

@@ -68,16 +68,33 @@ def read_profiles(path: Path | None) -> Mapping[str, Profile]:
     if path is None:
         return build_profiles(())
     try:
-        content = yaml.load(path.read_bytes(), _Loader)  # noqa: S506 - a SafeLoader
-        return build_profiles(SchedulerConfig.model_validate({} if content is None else content).profiles)
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"scheduler configuration {path} cannot be read: {error}") from error
+    return parse_profiles(content, str(path))
+
+
+def parse_profiles(text: bytes, origin: str) -> Mapping[str, Profile]:
+    """All profiles by name, of a file that was read already.
+
+    Args:
+        text: What is in the file.
+        origin: Where it is from, for errors.
+
+    Raises:
+        ConfigError: it is not valid.
+    """
+    try:
+        content = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return build_profiles(SchedulerConfig.model_validate({} if content is None else content).profiles)
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"scheduler configuration {origin} cannot be read: {error}") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"scheduler configuration {path} is not valid YAML: {error}") from error
+        raise ConfigError(f"scheduler configuration {origin} is not valid YAML: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"scheduler configuration {path} is not valid: {_describe(error, content)}") from error
+        raise ConfigError(f"scheduler configuration {origin} is not valid: {_describe(error, content)}") from error
     except ProfileError as error:
-        raise ConfigError(f"scheduler configuration {path} is not valid: {error}") from error
+        raise ConfigError(f"scheduler configuration {origin} is not valid: {error}") from error
 
 
 def _describe(error: ValidationError, content: Any) -> str:

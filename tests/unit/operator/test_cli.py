@@ -20,9 +20,10 @@ from berth_api.client import ApiError, Forbidden
 from berth_api.kinds import Kind
 from berth_operator.cli import new_app
 from berth_operator.cluster import Cluster
+from berth_operator.installations import CONFIG_MAP, DEPLOYMENT
 from berth_operator.kubeconfigs import locate, namespace_of
 
-KINDS = [each.kind for each in Cluster("berth-system").collections]
+KINDS = [*(each.kind for each in Cluster("berth-system").collections), DEPLOYMENT]
 
 
 @dataclass
@@ -32,6 +33,8 @@ class Bench:
     kubeconfig: Path
     api: FakeApi = field(default_factory=FakeApi)
     operated: int = 0
+    place: str = "berth-system"
+    """Berth's namespace."""
 
     def operate(self) -> None:
         self.operated += 1
@@ -46,28 +49,39 @@ class Bench:
         return await self.run("explain", "vm", "web", "--kubeconfig", str(self.kubeconfig), *arguments, **environment)
 
     async def answer(self, request: web.Request) -> web.Response:
-        kind, namespace = asked(request.path)
         try:
-            listed = await self.api.list(kind, namespace)
+            if request.path == CONFIG_MAP.path("berth-scheduler", self.place):
+                return web.json_response(await self.api.get(CONFIG_MAP, "berth-scheduler", self.place))
+            kind, namespace = asked(request.path, self.place)
+            field, label = (request.query.get(f"{each}Selector", "") for each in ("field", "label"))
+            listed = await self.api.list(kind, namespace, field_selector=field, label_selector=label)
         except ApiError as error:
             return web.json_response({"message": error.message, "reason": error.reason}, status=error.status)
         return web.json_response({"metadata": {"resourceVersion": listed.resource_version}, "items": [*listed.items]})
 
     def node(self, name: str, memory: str = "8Gi") -> None:
         renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        lease = {"metadata": {"name": name, "namespace": "berth-system"}, "spec": {"renewTime": renewed}}
+        lease = {"metadata": {"name": name, "namespace": self.place}, "spec": {"renewTime": renewed}}
         self.api.add(kinds.LEASE, lease)
         status = {"capacity": {"cpu": "4", "memory": memory}, "accelerator": "tcg"}
         self.api.add(kinds.HYPERVISOR, {"metadata": {"name": name}, "spec": {}, "status": status})
+
+    def deploy(self, **environment: str) -> None:
+        """An operator as the chart makes it, told this."""
+        labels = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/component": "operator"}
+        env = [{"name": name, "value": value} for name, value in environment.items()]
+        spec = {"template": {"spec": {"containers": [{"name": "operator", "env": env}]}}}
+        metadata = {"name": "berth-operator", "namespace": self.place, "labels": labels}
+        self.api.add(DEPLOYMENT, {"metadata": metadata, "spec": spec})
 
     def vm(self, namespace: str = "default") -> None:
         spec = {"cpu": {"cores": 1}, "memory": {"size": "2Gi"}, "networks": [], "disks": []}
         self.api.add(kinds.VIRTUAL_MACHINE, {"metadata": {"name": "web", "namespace": namespace}, "spec": spec})
 
 
-def asked(path: str) -> tuple[Kind, str]:
+def asked(path: str, place: str) -> tuple[Kind, str]:
     for kind in KINDS:
-        for namespace in ("", "berth-system"):
+        for namespace in ("", place):
             if path == kind.path(namespace=namespace):
                 return kind, namespace
     raise web.HTTPNotFound
@@ -163,7 +177,8 @@ async def test_nodes_are_narrowed_by_name_and_by_failure(bench: Bench) -> None:
     assert nothing.exit_code == 0
 
 
-async def test_it_counts_as_the_leader_does_where_nodes_have_anchors_and_lists_no_pod(bench: Bench) -> None:
+def crowd(bench: Bench) -> None:
+    """A VM that fits a node only as long as what its Pods request may be overcommitted: where it has no anchor."""
     bench.node("node-1")
     node = bench.api.peek(kinds.HYPERVISOR, "node-1") or {}
     bench.api.remove(kinds.HYPERVISOR, "node-1")
@@ -173,6 +188,10 @@ async def test_it_counts_as_the_leader_does_where_nodes_have_anchors_and_lists_n
     bench.api.add(kinds.NODE, {"metadata": {"name": "node-1"}, "status": {"allocatable": has}})
     spec = {"cpu": {"cores": 3}, "memory": {"size": "2Gi"}, "networks": [], "disks": []}
     bench.api.add(kinds.VIRTUAL_MACHINE, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+
+
+async def test_it_counts_as_the_leader_does_where_nodes_have_anchors_and_lists_no_pod(bench: Bench) -> None:
+    crowd(bench)
     without = await bench.explain()
     assert without.exit_code == 0
     assert "--anchor" in without.stdout
@@ -182,6 +201,71 @@ async def test_it_counts_as_the_leader_does_where_nodes_have_anchors_and_lists_n
     environment = {"BERTH_OPERATOR_ANCHOR": "true", "BERTH_OPERATOR_ANCHOR_IMAGE": "pause"}
     assert (await bench.explain(**environment)).exit_code == 1
     assert (await bench.explain("--no-anchor", **environment)).exit_code == 0
+
+
+async def test_away_from_the_operator_its_namespace_and_rules_are_its_deployments(bench: Bench) -> None:
+    bench.place = "elsewhere"
+    bench.deploy(BERTH_OPERATOR_ANCHOR="true", BERTH_OPERATOR_ANCHOR_IMAGE="pause", BERTH_OPERATOR_NEW="unknown here")
+    crowd(bench)
+    result = await bench.explain()
+    assert result.exit_code == 1
+    assert "1 lacks cpu" in result.stdout.lower()
+    assert "is not known" not in result.stdout
+    assert (await bench.explain("--no-anchor")).exit_code == 0
+    assert (await bench.explain("--berth-namespace", "elsewhere")).exit_code == 1
+
+
+async def test_what_is_given_wins_over_the_environment_and_that_over_the_deployment(bench: Bench) -> None:
+    bench.deploy(BERTH_OPERATOR_HEARTBEAT_TIMEOUT="0.000001")
+    bench.node("node-1")
+    bench.vm()
+    assert (await bench.explain()).exit_code == 1
+    assert (await bench.explain(BERTH_OPERATOR_HEARTBEAT_TIMEOUT="40")).exit_code == 0
+    elsewhere = await bench.explain(BERTH_OPERATOR_NAMESPACE="berth-system")
+    assert elsewhere.exit_code == 0, "in the operator's own Pod nobody else is asked"
+
+
+async def test_profiles_are_those_of_the_installation(bench: Bench, tmp_path: Path) -> None:
+    bench.deploy(BERTH_OPERATOR_SCHEDULER_CONFIG="/etc/berth/scheduler.yaml")
+    bench.node("node-1")
+    bench.vm()
+    body = bench.api.peek(kinds.VIRTUAL_MACHINE, "web", "default") or {}
+    bench.api.remove(kinds.VIRTUAL_MACHINE, "web", "default")
+    bench.api.add(kinds.VIRTUAL_MACHINE, body | {"spec": body["spec"] | {"schedulerProfile": "dense"}})
+    unknown = await bench.explain()
+    assert unknown.exit_code == 1
+    assert "ConfigMap berth-system/berth-scheduler could not be read" in unknown.stdout
+    metadata = {"name": "berth-scheduler", "namespace": "berth-system"}
+    text = "profiles: [{name: dense, scores: {MostAllocated: 1}}]"
+    bench.api.add(CONFIG_MAP, {"metadata": metadata, "data": {"scheduler.yaml": text}})
+    assert (await bench.explain()).exit_code == 0
+    path = tmp_path / "scheduler.yaml"
+    path.write_text("profiles: []")
+    assert (await bench.explain("--scheduler-config", str(path))).exit_code == 1
+
+
+async def test_two_installations_are_told_apart_by_whoever_asks(bench: Bench) -> None:
+    for place in ("one", "two"):
+        bench.place = place
+        bench.deploy()
+    result = await bench.explain()
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: there is a Deployment berth-operator in one, two: say which with --berth-namespace\n"
+    )
+    bench.node("node-1")
+    bench.vm()
+    assert (await bench.explain("--berth-namespace", "two")).exit_code == 0
+
+
+async def test_who_may_not_look_for_the_operator_is_told_what_was_taken_for_granted(bench: Bench) -> None:
+    bench.node("node-1")
+    bench.vm()
+    bench.api.fail(Forbidden(403, "Forbidden", 'User "eve" cannot list deployments'), kind=DEPLOYMENT, times=2)
+    result = await bench.explain()
+    assert result.exit_code == 0
+    assert "taken to be in berth-system" in result.stdout
+    assert "--berth-namespace" in result.stdout
 
 
 async def test_the_namespace_is_the_one_given_else_that_of_the_kubeconfig(bench: Bench) -> None:
