@@ -40,9 +40,12 @@ class Anchor:
     """UID of the Hypervisor that it belongs to."""
     requests: Size
     allocated: Size | None = None
-    """What the kubelet says it has allocated; None: it has not said so."""
+    """What the kubelet says it has allocated; None: it has not said so. One that knows no resizes says nothing: a Pod
+    that it runs has what it has requested from its beginning."""
     phase: str = ""
     reason: str = ""
+    limits: Size = Size()
+    """What it was given by others than us, a LimitRange for example; 0: none of that resource."""
     pending: str = ""
     """Why the kubelet does not allocate what is requested: Deferred, Infeasible; empty: it has not said so."""
     deleting: bool = False
@@ -58,19 +61,24 @@ class Anchor:
         """Read a Pod that the API server sent."""
         metadata, spec, status = body["metadata"], body.get("spec", {}), body.get("status", {})
         has = _named(status.get("containerStatuses") or ())
+        requests = _named(spec.get("containers") or ()).get("resources", {}).get("requests") or {}
         allocated = has.get("allocatedResources") or has.get("resources", {}).get("requests")
         conditions = status.get("conditions") or ()
+        pending = next((c.get("reason", "") for c in conditions if c["type"] == RESIZE_PENDING), "")
+        if not (allocated or pending) and status.get("phase") == "Running" and metadata.get("generation", 0) <= 1:
+            allocated = requests
         return cls(
             name=metadata["name"],
             uid=metadata["uid"],
             version=metadata["resourceVersion"],
             node=spec.get("nodeName", ""),
             owner=next((each["uid"] for each in metadata.get("ownerReferences") or ()), ""),
-            requests=_size(_named(spec.get("containers") or ()).get("resources", {}).get("requests") or {}),
+            requests=_size(requests),
+            limits=_size(_named(spec.get("containers") or ()).get("resources", {}).get("limits") or {}),
             allocated=_size(allocated) if allocated else None,
             phase=status.get("phase", ""),
             reason=status.get("reason", ""),
-            pending=next((c.get("reason", "") for c in conditions if c["type"] == RESIZE_PENDING), ""),
+            pending=pending,
             deleting="deletionTimestamp" in metadata,
             tracked=bool(status.get("observedGeneration")),
             acknowledged=bool(status.get("startTime") or status.get("containerStatuses")),
@@ -125,6 +133,8 @@ class Wanted:
     """How large a new one begins: what admitted VMs hold, as far as it surely fits."""
     claimed: Size
     """For all claims."""
+    needed: bool = True
+    """Whether it is to be made where there is none."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +205,8 @@ def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Time
     if wanted is None or (anchor is not None and anchor.deleting):
         return Rest()
     if anchor is None:
-        return Create(wanted.first if resizable else wanted.claimed)
+        size = wanted.first if resizable else wanted.claimed
+        return Create(size) if wanted.needed else Rest()
     if anchor.ended:
         return Delete(anchor.reason or anchor.phase, failed=True)
     if anchor.owner != wanted.owner:
@@ -252,3 +263,15 @@ def nudged(requests: Size, claimed: Size) -> Size:
     """Requests that differ from what they are and take nothing away, to give the Pod another resource version."""
     larger = requests | claimed
     return larger if larger != requests else Size(requests.cpu, requests.memory + 1)
+
+
+def limits_for(limits: Size, requests: Size) -> Size:
+    """Limits that leave room for requests, for an anchor that somebody else, as a LimitRange, has given some.
+
+    They are never taken away or made smaller, which servers refuse, and stay above the requests: with both alike the Pod
+    would be of another QoS class, which no resize may change.
+    """
+    return Size(
+        max(limits.cpu, requests.cpu + 1) if limits.cpu else 0,
+        max(limits.memory, requests.memory + 1) if limits.memory else 0,
+    )

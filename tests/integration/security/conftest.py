@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.api.apiserver import ApiServer
 from tests.integration.api.conftest import server
-from tests.integration.api.specimens import CHECKSUM, specimen
+from tests.integration.api.specimens import CHECKSUM, specimen, spoiled
 from tests.integration.security import tokens
 from tests.integration.security.calls import Answer, Request, apply, open_session, send
 from tests.integration.security.controllers import aggregating_roles
@@ -18,6 +18,7 @@ from tests.integration.security.wire import Session
 
 from berth_api import kinds
 from berth_api.customresources import CUSTOM_RESOURCES
+from berth_api.fields import FINALIZER
 from berth_api.kinds import Kind
 from berth_dev.processes import poll_until
 from berth_operator.controllers.anchorpods import ACCOUNT
@@ -146,7 +147,8 @@ def _objects() -> Iterator[dict[str, Any]]:
     for name in ("node-1", "node-2"):
         yield _made(kinds.HYPERVISOR, name)
     for name in ("mine", "theirs", "nobodys", "leaving"):
-        yield _made(kinds.VIRTUAL_MACHINE, name)
+        # As the operator sets it where the server has no policy that does.
+        yield spoiled(_made(kinds.VIRTUAL_MACHINE, name), {"metadata.finalizers": [FINALIZER]})
     for kind, name in (
         (kinds.VIRTUAL_MACHINE_IMAGE, "golden"),
         (kinds.STORAGE_POOL, "fast"),

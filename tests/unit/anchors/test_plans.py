@@ -162,7 +162,7 @@ def body(**status: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "read"),
     [
-        ({}, anchor(ONE, acknowledged=False)),
+        ({}, anchor(ONE, ONE, acknowledged=False)),
         (
             {"containerStatuses": [{"name": "anchor", "allocatedResources": {"cpu": "2", "memory": "2Gi"}}]},
             anchor(ONE, TWO),
@@ -172,7 +172,7 @@ def body(**status: Any) -> dict[str, Any]:
             anchor(ONE, TWO),
         ),
         ({"startTime": "2026-01-01T00:00:00Z", "phase": "Pending"}, anchor(ONE, phase="Pending")),
-        ({"containerStatuses": [{"name": "sidecar", "allocatedResources": {"cpu": "2"}}]}, anchor(ONE)),
+        ({"containerStatuses": [{"name": "sidecar", "allocatedResources": {"cpu": "2"}}]}, anchor(ONE, ONE)),
         (
             {"conditions": [{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]},
             anchor(ONE, pending="Infeasible", acknowledged=False),
@@ -180,7 +180,7 @@ def body(**status: Any) -> dict[str, Any]:
         ({"phase": "Failed", "reason": "Evicted"}, anchor(ONE, phase="Failed", reason="Evicted", acknowledged=False)),
     ],
     ids=[
-        "nothing said",
+        "nothing said by a kubelet that knows no resizes",
         "allocated",
         "an older way to say it",
         "taken in",
@@ -191,3 +191,9 @@ def body(**status: Any) -> dict[str, Any]:
 )
 def test_a_pod_is_read(status: dict[str, Any], read: Anchor) -> None:
     assert Anchor.from_api(body(**status)) == read
+
+
+def test_nothing_is_allocated_to_a_pod_that_was_resized_before_its_kubelet_says_so() -> None:
+    resized = body()
+    resized["metadata"]["generation"] = 2
+    assert Anchor.from_api(resized).allocated is None
