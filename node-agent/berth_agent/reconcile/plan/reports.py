@@ -71,7 +71,7 @@ def _interface(nic: ObservedInterface) -> InterfaceStatus:
     )
 
 
-_OPERATORS_FIELDS = ("nodeName", "claim")
+_OPERATORS_FIELDS = ("nodeName", "claim", "formerUID")
 
 
 def agents_part(vm: VirtualMachine) -> dict[str, Any]:
