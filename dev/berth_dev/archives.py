@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,22 +83,25 @@ def write_archive(target: Path, reference: str, content: ImageContent) -> None:
             "history": [{"created_by": "berth"}],
         }
     )
-    manifest = _document(
-        {
-            "schemaVersion": 2,
-            "mediaType": f"{_MEDIA}.manifest.v1+json",
-            "config": _descriptor("config.v1+json", config),
-            "layers": [_descriptor("layer.v1.tar", layer)],
-        }
-    )
-    annotations = _names(reference)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{_MEDIA}.manifest.v1+json",
+        "config": _descriptor("config.v1+json", config),
+        "layers": [_descriptor("layer.v1.tar", layer)],
+    }
+    _write(target, reference, manifest, (layer, config))
+
+
+def _write(target: Path, reference: str, manifest: Mapping[str, object], blobs: Sequence[bytes]) -> None:
+    """Write an archive: what the manifest names, the manifest, and an index of it alone."""
+    written = _document(manifest)
     platform = {"architecture": "amd64", "os": "linux"}
-    described = {**_descriptor("manifest.v1+json", manifest), "annotations": annotations, "platform": platform}
+    described = {**_descriptor("manifest.v1+json", written), "annotations": _names(reference), "platform": platform}
     index = {"schemaVersion": 2, "mediaType": f"{_MEDIA}.index.v1+json", "manifests": [described]}
     with tarfile.open(target, "w") as archive:
         _add(archive, "oci-layout", _document({"imageLayoutVersion": "1.0.0"}))
         _add(archive, "index.json", _document(index))
-        for blob in (layer, config, manifest):
+        for blob in (*blobs, written):
             _add(archive, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
 
 
@@ -117,6 +120,28 @@ def pack(layout: Path, target: Path, reference: str) -> None:
         _add(archive, "index.json", _document(index))
         for blob in sorted((layout / "blobs" / "sha256").iterdir()):
             _add(archive, f"blobs/sha256/{blob.name}", blob.read_bytes())
+
+
+def amend(archive: Path, target: Path, reference: str, files: Mapping[str, bytes]) -> None:
+    """Write an image that is another one with more files, or with other files in their place.
+
+    Args:
+        archive: The other image's.
+        target: The tar file.
+        reference: `NAME:TAG`.
+        files: Executable files by their absolute path in the image.
+    """
+    lower = list(layers(archive))
+    layer = _layer(ImageContent((), files))
+    with tarfile.open(archive) as opened:
+        manifest = _read_json(opened, _blob(_read_json(opened, "index.json")["manifests"][0]["digest"]))
+        whole = _read_json(opened, _blob(manifest["config"]["digest"]))
+    whole["rootfs"]["diff_ids"].append(_digest(layer))
+    whole["history"].append({"created_by": "berth"})
+    config = _document(whole)
+    manifest["config"] |= {"digest": _digest(config), "size": len(config)}
+    manifest["layers"].append(_descriptor("layer.v1.tar", layer))
+    _write(target, reference, manifest, (*lower, layer, config))
 
 
 def digest(archive: Path) -> str:

@@ -5,6 +5,7 @@ groups are not libvirt's to make: without systemd's help it would put them at th
 put libvirtd and so all guests where they belong.
 """
 
+import stat
 import uuid
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def texts(host_uuid: str, kvm_group: int | None) -> dict[str, str]:
 
     Args:
         host_uuid: Tells the node from others, for as long as libvirt's state on it lives.
-        kvm_group: Who may open the node's /dev/kvm; None where it has none.
+        kvm_group: The group that may open the node's /dev/kvm; None where there is no such group.
     """
     group = QEMU_USER if kvm_group is None else kvm_group
     return {
@@ -75,7 +76,9 @@ def _host_uuid(path: Path) -> str:
 
 
 def _group_of(device: Path) -> int | None:
+    """The group that a device is open to; root's is none that anybody should be given."""
     try:
-        return device.stat().st_gid
+        status = device.stat()
     except FileNotFoundError:
         return None
+    return status.st_gid if status.st_gid and status.st_mode & stat.S_IWGRP else None

@@ -16,7 +16,11 @@ from berth_dev.progress import silent
 from berth_dev.startup import project_root
 
 _TIMEOUT = 60.0
-_BUILDERS = {"operator": containers.operator_image, "agent": containers.agent_image}
+_BUILDERS = {
+    "operator": containers.operator_image,
+    "agent": containers.agent_image,
+    "libvirt": containers.libvirt_image,
+}
 
 
 @dataclass(frozen=True)

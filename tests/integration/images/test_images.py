@@ -14,6 +14,7 @@ from berth_dev.caches import cache_root
 from berth_dev.progress import silent
 from berth_dev.startup import project_root
 from berth_dev.tools import CNI_PLUGINS
+from berth_libvirt import contents, trees
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800), pytest.mark.xdist_group("images")]
 
@@ -48,7 +49,12 @@ def agent(image: Images) -> Image:
     return image("agent")
 
 
-@pytest.fixture(params=["operator", "agent"])
+@pytest.fixture
+def libvirt(image: Images) -> Image:
+    return image("libvirt")
+
+
+@pytest.fixture(params=["operator", "agent", "libvirt"])
 def either(request: pytest.FixtureRequest, image: Images) -> Image:
     return image(request.param)
 
@@ -115,6 +121,25 @@ def test_the_agent_speaks_to_libvirt(agent: Image) -> None:
     assert said.stdout == "True\n", said.stderr
 
 
+def test_what_is_laid_out_on_a_node_is_what_the_image_holds(libvirt: Image, tmp_path: Path) -> None:
+    tree = trees.lay_out(libvirt.root, tmp_path)
+    name, entries = contents.load(libvirt.root)
+    assert tree.name == name
+    listed = {entry.path for entry in entries}
+    assert {path for path in libvirt.entries if not Path(path).name.startswith(".wh.")} <= listed
+    assert {"dev", "proc", "sys", "run", "tmp", "etc/libvirt", "var/lib/libvirt"} <= listed, "places to mount at"
+
+
+def test_libvirt_and_qemu_have_all_that_they_load(libvirt: Image) -> None:
+    for program in ("/usr/sbin/libvirtd", "/usr/sbin/virtlogd", "/usr/bin/virsh", "/usr/bin/qemu-img"):
+        said = libvirt.run(program, "--version")
+        assert (said.returncode, said.stderr) == (0, ""), program
+    said = libvirt.run("/usr/bin/qemu-system-x86_64", "-accel", "help")
+    assert {"kvm", "tcg"} <= set(said.stdout.split()), said.stderr
+    said = libvirt.run(*libvirt.config["Entrypoint"], "watch")
+    assert "BERTH_LIBVIRT_ROOT_DIR" in said.stderr
+
+
 def test_every_cni_plugin_answers(agent: Image) -> None:
     plugins = {path.name for path in (agent.root / "opt/cni/bin").iterdir()}
     assert plugins == {plugin.partition("/")[2] for plugin in CNI_PLUGINS}
@@ -159,6 +184,7 @@ def test_the_bill_of_materials_is_whole_and_beside_the_archive(image: Images) ->
             "pkg:pypi/libvirt-python",
             "pkg:golang/github.com/containernetworking/cni",
         },
+        "libvirt": {"pkg:deb/debian/libvirt-daemon", "pkg:deb/debian/qemu-system-x86", "pkg:deb/debian/ovmf"},
     }
     for target, names in wanted.items():
         built = image(target)
@@ -197,7 +223,7 @@ def test_built_anew_it_is_the_same(tmp_path: Path) -> None:
 
 
 def test_an_image_stays_small(either: Image, capsys: pytest.CaptureFixture[str]) -> None:
-    most = {"berth-operator": (65, 190), "berth-agent": (115, 290)}[either.archive.stem]
+    most = {"berth-operator": (65, 190), "berth-agent": (115, 290), "berth-libvirt": (80, 210)}[either.archive.stem]
     packed = either.archive.stat().st_size / 1e6
     unpacked = sum(entry.size for entry in either.entries.values()) / 1e6
     with capsys.disabled():

@@ -15,7 +15,7 @@ from berth_dev.containers import PAUSE_REFERENCE, PAUSE_USER, SOURCES
 from berth_dev.startup import project_root
 from berth_dev.tools import CNI_PLUGINS, CNI_PLUGINS_VERSION
 
-_IMAGES = ("operator", "agent")
+_IMAGES = ("operator", "agent", "libvirt")
 _LABELS = ("title", "description", "version", "revision", "licenses")
 
 
@@ -126,7 +126,8 @@ def test_an_image_says_what_it_is(image: str) -> None:
     assert said["org.opencontainers.image.title"] == f"berth-{image}"
     assert said["org.opencontainers.image.licenses"] == _project()["license"]
     [entrypoint] = stage.all("ENTRYPOINT")
-    assert json.loads(entrypoint) == [f"/usr/local/bin/berth-{image}"]
+    program = ["/usr/bin/python3", "-m", "berth_libvirt"] if image == "libvirt" else [f"/usr/local/bin/berth-{image}"]
+    assert json.loads(entrypoint) == program
 
 
 def test_the_operator_is_nobody() -> None:
@@ -157,15 +158,21 @@ def test_what_the_plugins_call_is_in_the_agent() -> None:
     assert plugins <= set(said)
 
 
-def test_building_the_operator_takes_nothing_of_the_agent() -> None:
+def test_building_the_operator_or_libvirt_takes_nothing_of_the_agent() -> None:
+    assert _needed_by("operator") == {"operator", "operator-parts", "operator-project", "project", "build"}
+    assert _needed_by("libvirt") == {"libvirt", "libvirt-parts", "libvirt-project", "build"}
+
+
+def _needed_by(target: str) -> set[str]:
+    """The stages that an engine builds for a target."""
     stages = _stages()
-    wanted, seen = ["operator"], set()
+    wanted, seen = [target], set[str]()
     while wanted:
         name = wanted.pop()
         if name in stages and name not in seen:
             seen.add(name)
             wanted += [stages[name].base, *re.findall(r"--from=(\S+)", " ".join(stages[name].all("COPY")))]
-    assert seen == {"operator", "operator-parts", "operator-project", "project", "build"}
+    return seen
 
 
 def test_versions_are_those_of_the_project() -> None:
