@@ -9,6 +9,7 @@ it is about stays.
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,12 +33,14 @@ class Origin:
         former: UID under which the VM's guest was known here before it was adopted; empty: it was not.
         namespace: of the VM; empty: an older agent has noted it.
         name: of the VM.
+        pools: storage pools that it has, or had, disks in, whatever its spec says by now.
     """
 
     cluster: str
     former: str = ""
     namespace: str = ""
     name: str = ""
+    pools: tuple[str, ...] = ()
 
 
 _UNREADABLE = Origin("unreadable")
@@ -70,7 +73,9 @@ class Origins:
             self._known[uid] = await run_in_thread(_read, self._path(uid))
         return self._known[uid]
 
-    async def note(self, uid: str, former: str = "", *, namespace: str = "", name: str = "") -> None:
+    async def note(
+        self, uid: str, former: str = "", *, namespace: str = "", name: str = "", pools: Iterable[str] = ()
+    ) -> None:
         """Note, before anything of it is made, that a VM is in this cluster. What is noted already is not written.
 
         Args:
@@ -78,13 +83,15 @@ class Origins:
             former: UID under which its guest was known here before; empty: what was noted of that stands.
             namespace: the VM's.
             name: the VM's.
+            pools: what it has disks in, beside what was noted of that.
 
         Raises:
             OSError: it could not be written, so nothing must be made.
         """
         before = await self.of(uid)
-        kept = before.former if before is not None and before.cluster == self.cluster else ""
-        origin = Origin(self.cluster, former or kept, namespace, name)
+        kept = before if before is not None and before.cluster == self.cluster else Origin(self.cluster)
+        every = tuple(sorted({*kept.pools, *pools}))
+        origin = Origin(self.cluster, former or kept.former, namespace, name, every)
         if origin == before:
             return
         self._known.pop(uid, None)
@@ -122,8 +129,13 @@ def _read(path: Path) -> Origin | None:
         return None
     try:
         said = json.loads(text)
-        rest = (str(said.get(field, "")) for field in ("former", "namespace", "name"))
-        return Origin(str(said["cluster"]), *rest)
+        return Origin(
+            cluster=str(said["cluster"]),
+            former=str(said.get("former", "")),
+            namespace=str(said.get("namespace", "")),
+            name=str(said.get("name", "")),
+            pools=tuple(str(pool) for pool in said.get("pools", [])),
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         log.warning("a note of a VM's cluster cannot be read, what it is about stays", path=str(path), error=str(error))
         return _UNREADABLE

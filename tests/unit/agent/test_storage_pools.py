@@ -68,15 +68,18 @@ async def test_pools_are_unready_before_anybody_has_looked_at_them(tmp_path: Pat
     refreshing.cancel()
 
 
+@pytest.mark.parametrize("left_the_spec", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 async def test_a_delete_waits_for_the_pool_that_the_disks_are_in(
-    node: AgentWorld, tmp_path: Path, shared: bool
+    node: AgentWorld, tmp_path: Path, shared: bool, left_the_spec: bool
 ) -> None:
     spec = {"path": str(tmp_path / "pool"), "shared": shared}
     node.add(STORAGE_POOL, {"metadata": {"name": "default"}, "spec": spec})
     await node.reconcile()
     assert list((tmp_path / "pool").iterdir())
     body = node.vm or {}
+    if left_the_spec:
+        body["spec"]["disks"], body["status"]["claim"]["pools"] = [], []
     body["metadata"]["deletionTimestamp"] = (node.now - timedelta(hours=1)).isoformat()
     node.add(VIRTUAL_MACHINE, body)
     await restart_while_its_pool_is_away(node, looks=2)

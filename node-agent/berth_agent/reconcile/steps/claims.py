@@ -8,6 +8,7 @@ from berth_agent.reconcile.plan.covering import uncovered
 from berth_agent.reconcile.plan.hardware import unavailable
 from berth_agent.reconcile.plan.steps import AdmitClaim, ReleaseClaim, YieldClaim
 from berth_agent.reconcile.rounds import ClaimRefused, Round, StepFailed
+from berth_agent.reconcile.steps.disks import pools_of
 from berth_api.hypervisors import HypervisorSpec
 from berth_api.quantities import to_bytes
 from berth_api.virtualmachines import Claim
@@ -25,7 +26,9 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     claim = work.vm.status.claim
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
-    await work.tools.origins.note(work.owner.uid, namespace=work.owner.namespace, name=work.owner.name)
+    owner = work.owner
+    pools = pools_of(work.object) or ()
+    await work.tools.origins.note(owner.uid, namespace=owner.namespace, name=owner.name, pools=pools)
     if not work.observed.power.is_active:
         _cover(work, claim)
         _provide(work, claim)

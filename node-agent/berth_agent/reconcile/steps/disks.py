@@ -48,11 +48,25 @@ def pools_of(vm: VirtualMachine | None) -> frozenset[str] | None:
     return frozenset((*(disk.pool for disk in vm.spec.disks), *(pool.name for pool in claimed)))
 
 
+async def known_pools(work: Round, *former: str) -> frozenset[str] | None:
+    """The same by the note of the VM, too: a disk that left the spec may lie in a pool that neither of them names.
+
+    Args:
+        work: The VM's.
+        former: UIDs under which it was known here before.
+    """
+    pools = pools_of(work.object)
+    for uid in (work.owner.uid, *former) if pools is not None else ():
+        origin = await work.tools.origins.of(uid) if uid else None
+        pools = (pools or frozenset()) | frozenset(origin.pools if origin is not None else ())
+    return pools
+
+
 async def delete(_step: DeleteDisks, work: Round) -> None:
     """Delete all disks of the VM, and its console's log.
 
     Without an object that says so, disks on a shared pool stay: the VM may run on them elsewhere.
     """
     shared = work.tools.facts.pools.shared if work.object is None else frozenset()
-    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared, known=pools_of(work.object))
+    await work.tools.disks.delete_disks(work.owner.uid, leave_out=shared, known=await known_pools(work))
     await work.tools.consoles.delete(work.owner.uid)

@@ -9,7 +9,7 @@ from berth_agent.reconcile.plan.adoptions import former_uid
 from berth_agent.reconcile.plan.desired import Goal
 from berth_agent.reconcile.plan.steps import AdoptGuest
 from berth_agent.reconcile.rounds import Round, StepFailed
-from berth_agent.reconcile.steps.disks import pools_of
+from berth_agent.reconcile.steps.disks import known_pools
 
 
 async def adopt(_step: AdoptGuest, work: Round) -> None:
@@ -20,7 +20,8 @@ async def adopt(_step: AdoptGuest, work: Round) -> None:
         await _take_over(work, former)
     elif work.desired.goal is not Goal.REMOVE:  # a VM that is deleted goes without
         raise StepFailed("NotAdoptable", lacking, retryable=False)
-    await tools.origins.note(owner.uid, former, namespace=owner.namespace, name=owner.name)
+    pools = await known_pools(work, former) or ()
+    await tools.origins.note(owner.uid, former, namespace=owner.namespace, name=owner.name, pools=pools)
     if former and not lacking:
         await tools.origins.forget(former)
 
@@ -31,7 +32,7 @@ async def _take_over(work: Round, former: str) -> None:
     if former:
         await tools.attachments.hand_over(former, owner.uid)
         await tools.seeds.hand_over(former, owner.uid)
-        await tools.disks.hand_over(former, owner.uid, known=pools_of(work.object) or frozenset())
+        await tools.disks.hand_over(former, owner.uid, known=await known_pools(work, former) or ())
         tools.admissions.adopt(former)
         tools.lookout.forget(former)
 
