@@ -7,6 +7,7 @@ cannot happen as long as `keep_seconds` is longer than making a disk takes, beca
 
 import asyncio
 from collections.abc import Callable, Collection
+from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -168,7 +169,9 @@ class ImageCache:
                 listener(received, expected)
 
         digest, source = key
-        flight = _Flight(asyncio.create_task(self._fetch(digest, source, tell), name=f"image {digest}"), listeners)
+        fetch = self._fetch(digest, source, tell)
+        task = asyncio.create_task(fetch, name=f"image {digest}", context=Context())  # no lines of whoever asked first
+        flight = _Flight(task, listeners)
         self._flights[key] = flight
         flight.task.add_done_callback(lambda _: self._land(key, flight))
         return flight
