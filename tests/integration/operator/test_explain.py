@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from tests.integration.api.apiserver import PROJECT
 from tests.integration.operator.apiserver import RBAC
 from tests.integration.operator.worlds import World, scheduled
 
+from berth_api.client import NotFound
+from berth_api.fields import SYSTEM_NAMESPACE
 from berth_api.kinds import Kind
+from berth_operator.installations import CONFIG_MAP, DEPLOYMENT
 
 pytestmark = pytest.mark.integration
 TOKEN = Kind("TokenRequest", "serviceaccounts/reader/token", namespaced=True, group="", version="v1")
@@ -149,3 +154,37 @@ async def test_the_rights_that_the_page_names_are_enough_and_needed(world: World
     told = await explain(world, "web", kubeconfig=kubeconfig)
     assert told.code == 2
     assert 'cannot list resource "leases"' in told.err
+
+
+@asynccontextmanager
+async def deployed(world: World) -> AsyncIterator[None]:
+    """An operator's Deployment, as the chart makes it, with profiles of its own."""
+    labels = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/component": "operator"}
+    env = [{"name": "BERTH_OPERATOR_SCHEDULER_CONFIG", "value": "/etc/berth/scheduler.yaml"}]
+    container = {"name": "operator", "image": "berth-operator", "env": env}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    await world.api.create(
+        DEPLOYMENT, {"metadata": {"name": "berth-operator", "labels": labels}, "spec": spec}, SYSTEM_NAMESPACE
+    )
+    data = {"scheduler.yaml": "profiles: [{name: dense, scores: {MostAllocated: 1}}]"}
+    try:
+        await world.api.create(CONFIG_MAP, {"metadata": {"name": "berth-scheduler"}, "data": data}, SYSTEM_NAMESPACE)
+        yield
+    finally:
+        await world.api.delete(DEPLOYMENT, "berth-operator", SYSTEM_NAMESPACE)
+        with suppress(NotFound):
+            await world.api.delete(CONFIG_MAP, "berth-scheduler", SYSTEM_NAMESPACE)
+
+
+async def test_those_rights_are_enough_to_find_the_operator_and_its_profiles(world: World) -> None:
+    await furnish(world)
+    await world.create_vm("web", schedulerProfile="dense")
+    kubeconfig = await reader(world)
+    lost = await explain(world, "web", "-o", "json", kubeconfig=kubeconfig)
+    assert lost.code == 1
+    assert any("there is no Deployment berth-operator" in note for note in lost.found["notes"])
+    async with deployed(world):
+        told = await explain(world, "web", "-o", "json", kubeconfig=kubeconfig)
+    assert told.code == 0, told
+    assert not any("could not be read" in note or "is not known" in note for note in told.found["notes"])
