@@ -1,6 +1,6 @@
 #!/bin/sh
-# Collects what somebody needs who is to find out what is wrong with Berth on a cluster: its objects, logs, Events and
-# Leases, in one archive. Reads only, by kubectl alone, with the rights of whoever runs it; what may not be read is left
+# Collects what somebody needs who is to find out what is wrong with Berth on a cluster: its objects, logs, Events,
+# Leases, rights and policies, in one archive. Reads only, by kubectl alone, with the rights of whoever runs it; what may not be read is left
 # out and named in errors.txt.
 #
 # Never in it: Secrets, and what users put into cloud-init (inline, sealed, or in the annotations in which kubectl and
@@ -12,14 +12,15 @@ set -u
 usage() {
     cat <<'USAGE'
 usage: must-gather.sh [-n NAMESPACE] [-o FILE] [-t LINES]
-  -n NAMESPACE  where Berth is installed (berth-system)
+  -n NAMESPACE  where Berth is installed (where its Deployment, DaemonSet and Pods are)
   -o FILE       the archive to write (berth-must-gather-TIME.tar.gz)
   -t LINES      of each log, from its end (20000)
 Environment: KUBECTL (kubectl), and what kubectl itself looks at, such as KUBECONFIG.
+Exit code: 0 the archive is written; 1 it is not, or Berth is not where it was looked for; 2 wrong usage.
 USAGE
 }
 
-namespace=berth-system
+namespace=
 output=
 lines=20000
 while getopts n:o:t:h option; do
@@ -86,6 +87,33 @@ if ! ask version -o json >"$work/said" 2>"$work/complaint"; then
 fi
 cp "$work/said" "$folder/version.json"
 
+# find_berth WHERE...: each namespace there in which something of Berth's runs, or should, goes to the file places.
+find_berth() {
+    template='{{range .items}}{{.metadata.namespace}}{{"\n"}}{{end}}'
+    ask get deployments,daemonsets,pods "$@" -l "app.kubernetes.io/name=berth,app.kubernetes.io/component!=crds" \
+        -o "go-template=$template" >"$work/said" 2>"$work/complaint"
+    code=$?
+    sort -u "$work/said" >"$work/places"
+    return $code
+}
+
+missing=
+if [ -z "$namespace" ]; then
+    if ! find_berth --all-namespaces; then
+        { echo "looking for Berth in all namespaces"; redact <"$work/complaint"; } >>"$errors"
+    fi
+    if [ "$(wc -l <"$work/places")" -gt 1 ]; then
+        echo "something of Berth's is in several namespaces; say which with -n NAMESPACE:" >&2
+        cat "$work/places" >&2
+        exit 1
+    fi
+    namespace=$(cat "$work/places")
+    : "${namespace:=berth-system}"
+fi
+if find_berth -n "$namespace" && [ ! -s "$work/places" ]; then
+    missing="namespace $namespace has no Deployment, DaemonSet or Pod of Berth's: no logs are in the archive"
+fi
+
 for kind in hypervisors storagepools virtualnetworks virtualmachineclasses clustervirtualmachineimages \
     virtualmachineimages virtualmachines; do
     gather "objects/$kind.json" ask get "$kind.berth.dev" --all-namespaces -o json
@@ -98,6 +126,16 @@ gather nodes.txt ask describe nodes
 gather crds.txt ask get customresourcedefinitions -o wide
 gather policies.txt ask get validatingadmissionpolicies,validatingadmissionpolicybindings -o wide
 gather mutating-policies.txt ask get mutatingadmissionpolicies,mutatingadmissionpolicybindings -o wide
+labelled() {
+    ask get "$@" -l app.kubernetes.io/part-of=berth -o json
+}
+gather berth/policies.json labelled validatingadmissionpolicies,validatingadmissionpolicybindings
+gather berth/mutating-policies.json labelled mutatingadmissionpolicies,mutatingadmissionpolicybindings
+gather berth/cluster-rights.json labelled clusterroles,clusterrolebindings
+gather berth/rights.json labelled roles,rolebindings -n "$namespace"
+gather berth/priority-classes.json labelled priorityclasses
+gather berth/limits.json ask get limitranges,resourcequotas -n "$namespace" -o json
+gather berth/scheduler.json ask get configmap berth-scheduler -n "$namespace" --ignore-not-found -o json
 gather leases.json ask get leases.coordination.k8s.io -n "$namespace" -o json
 gather berth/workloads.txt ask get deployments,daemonsets,poddisruptionbudgets,jobs -n "$namespace" -o wide
 gather berth/workloads-described.txt ask describe deployments,daemonsets -n "$namespace"
@@ -123,3 +161,7 @@ if [ -s "$errors" ]; then
     echo "not all could be read; see errors.txt in the archive" >&2
 fi
 echo "$output"
+if [ -n "$missing" ]; then
+    echo "$missing" >&2
+    exit 1
+fi

@@ -16,6 +16,7 @@ from berth_api.kinds import Kind
 
 pytestmark = pytest.mark.integration
 POD = Kind("Pod", "pods", namespaced=True, group="", version="v1")
+LIMIT_RANGE = Kind("LimitRange", "limitranges", namespaced=True, group="", version="v1")
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -59,9 +60,12 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
     }
     await world.api.create(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, {"metadata": {"name": "other"}, "spec": image})
     container = {"name": "operator", "image": "berth-operator"}
-    pod = {"metadata": {"name": "berth-operator-0"}, "spec": {"nodeName": "node-1"}}
+    labels = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/component": "operator"}
+    pod = {"metadata": {"name": "berth-operator-0", "labels": labels}, "spec": {"nodeName": "node-1"}}
     pod["spec"] |= {"initContainers": [container | {"name": "layout"}], "containers": [container]}
     await world.api.create(POD, pod, SYSTEM_NAMESPACE)
+    limits = {"metadata": {"name": "usual"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}
+    await world.api.create(LIMIT_RANGE, limits, SYSTEM_NAMESPACE)
     try:
         async with world.operator():
             sealed = await world.bound("sealed")
@@ -69,6 +73,7 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
         done = await gather(tmp_path, world.server.kubeconfig)
     finally:
         await world.api.delete(POD, "berth-operator-0", SYSTEM_NAMESPACE)
+        await world.api.delete(LIMIT_RANGE, "usual", SYSTEM_NAMESPACE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out.tar.gz")
     found = contents(tmp_path)
@@ -79,6 +84,7 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
     assert "berth-operator" in found["leases.json"]
     assert "Scheduled" in found["events/virtualmachines.txt"]
     assert "berth-operator-0" in found["berth/pods.txt"]
+    assert '"name": "usual"' in found["berth/limits.json"]
     assert "logs -n berth-system berth-operator-0 -c operator" in found["errors.txt"]  # it has no kubelet
     assert "logs -n berth-system berth-operator-0 -c layout" in found["errors.txt"]
     assert [number for number in range(1, 5) if f"hidden-{number}" in whole] == []
@@ -93,6 +99,12 @@ async def test_what_may_not_be_read_is_named_and_the_rest_is_there(world: World,
     found = contents(tmp_path)
     assert "objects/virtualnetworks.json" in found
     assert "forbidden" in found["errors.txt"].lower()
+
+
+async def test_a_wrong_namespace_is_no_success(world: World, tmp_path: Path) -> None:
+    done = await gather(tmp_path, world.server.kubeconfig, "-n", "default")
+    assert done.returncode == 1
+    assert "namespace default has no Deployment, DaemonSet or Pod of Berth's" in done.stderr
 
 
 async def test_without_an_api_server_it_says_so(world: World, tmp_path: Path) -> None:

@@ -5,39 +5,106 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.unit.chart.renders import CHART, Object
 
 _STAND_IN = """#!/bin/sh
+echo " $* " >>"$CALLS"
 case $* in
 *" get virtualmachines.berth.dev "*json) cat "$SAID" ;;
 *" version "*) echo '{}' ;;
+*" get deployments,daemonsets,pods "*) for place in $PLACES; do echo "$place"; done ;;
+*" get pods "*go-template*) for place in $PLACES; do echo "berth-0 operator"; done ;;
 esac
 """
 MANIFEST = {"spec": {"image": "debian", "cloudInit": {"userData": '#cloud-config\npassword: "hidden"\n'}}}
 
 
+@dataclass(frozen=True)
+class Bench:
+    """The script, beside a kubectl that answers what the test says."""
+
+    folder: Path
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "out.tar.gz"
+
+    def run(self, *arguments: str, thing: Object | None = None, places: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run it on a cluster with this object, where something of Berth's is in these namespaces."""
+        stand_in, said = self.folder / "kubectl", self.folder / "said.json"
+        stand_in.write_text(_STAND_IN)
+        stand_in.chmod(0o755)
+        said.write_text(json.dumps(thing, indent=4).replace("&", "\\u0026"))
+        environment = {"KUBECTL": str(stand_in), "SAID": str(said), "CALLS": str(self.folder / "calls")}
+        return subprocess.run(
+            ["sh", str(CHART / "files" / "must-gather.sh"), "-o", str(self.archive), *arguments],
+            env={"PATH": os.environ["PATH"], "PLACES": places, **environment},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
 @pytest.fixture
-def gathered(tmp_path: Path) -> Callable[[Object], str]:
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def gathered(bench: Bench) -> Callable[[Object], str]:
     """Runs the script with a cluster that has this object, and gives what the archive has of it."""
-    stand_in, said, archive = tmp_path / "kubectl", tmp_path / "said.json", tmp_path / "out.tar.gz"
-    stand_in.write_text(_STAND_IN)
-    stand_in.chmod(0o755)
 
     def gather(thing: Object) -> str:
-        said.write_text(json.dumps(thing, indent=4).replace("&", "\\u0026"))
-        environment = {"PATH": os.environ["PATH"], "KUBECTL": str(stand_in), "SAID": str(said)}
-        command = ["sh", str(CHART / "files" / "must-gather.sh"), "-o", str(archive)]
-        subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, timeout=60, check=True)
-        with tarfile.open(archive) as opened:
+        done = bench.run(thing=thing, places="berth-system")
+        assert done.returncode == 0, done.stderr
+        with tarfile.open(bench.archive) as opened:
             (member,) = [each for each in opened.getmembers() if each.name.endswith("/virtualmachines.json")]
             content = opened.extractfile(member)
             assert content is not None
             return content.read().decode()
 
     return gather
+
+
+def test_it_finds_berth_in_whatever_namespace_it_is(bench: Bench) -> None:
+    done = bench.run(places="machines machines")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert any(" logs -n machines berth-0 -c operator " in call for call in bench.calls)
+    assert not any("berth-system" in call for call in bench.calls)
+
+
+def test_it_does_not_guess_which_of_two_is_meant(bench: Bench) -> None:
+    done = bench.run(places="one two")
+    assert done.returncode == 1
+    assert done.stderr == "something of Berth's is in several namespaces; say which with -n NAMESPACE:\none\ntwo\n"
+    assert not bench.archive.exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "wrong")])
+def test_an_archive_without_logs_is_said_to_be_one(bench: Bench, arguments: tuple[str, ...]) -> None:
+    done = bench.run(*arguments)
+    assert done.returncode == 1
+    namespace = arguments[-1] if arguments else "berth-system"
+    assert done.stderr == (
+        f"namespace {namespace} has no Deployment, DaemonSet or Pod of Berth's: no logs are in the archive\n"
+    )
+    assert bench.archive.exists()
+
+
+def test_it_asks_for_no_secret(bench: Bench) -> None:
+    bench.run(places="berth-system")
+    assert len(bench.calls) > 20
+    assert not [call for call in bench.calls if "secret" in call.lower()]
 
 
 @pytest.mark.parametrize(
