@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ Say = Callable[..., None]
 """Writes a line of the log: an event, and what belongs to it."""
 
 _ROUND = 5.0
+_SHORTEST = 0.1
 _GRACE = 15.0
 _ANSWER = 2.0
 _LOCK_TIMEOUT = 120.0
@@ -155,12 +156,21 @@ class Watch:
             handles = [stack.enter_context(processes.opened(process)) for process in running]
             if None in handles:
                 return
-            due = min((each.next_at() for each in self._restarts.values()), default=0.0) - self._clock()
-            is_missing = len(running) < len(self._restarts)
-            seconds = min(_ROUND, max(0.1, due)) if is_missing else _ROUND
-            processes.wait_any([each for each in handles if each is not None], seconds)
+            processes.wait_any([each for each in handles if each is not None], self.pause(running))
+        self.pass_on()
+
+    def pass_on(self) -> None:
+        """Write what the daemons have logged since the last time."""
         for name in (VIRTLOGD, LIBVIRTD):
             self._pass_on(name)
+
+    def pause(self, running: Collection[Process]) -> float:
+        """How long the next round may wait, in seconds: until the first daemon that is missing may be started again."""
+        if self._stranger is not None:
+            return _ROUND
+        names = {process.name for process in running}
+        due = [each.next_at() - self._clock() for name, each in self._restarts.items() if name not in names]
+        return min(_ROUND, max(_SHORTEST, min(due))) if due else _ROUND
 
     def _start_if_due(self, name: str) -> None:
         restarts = self._restarts[name]
