@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from tests.e2e.kubelets import rooms
 from tests.e2e.kubelets.allocations import allocated, anchor_allocation, held, is_admitted, size_of
+from tests.e2e.kubelets.blanks import blank
 from tests.e2e.kubelets.installations import NAMESPACE, Installation
 from tests.e2e.kubelets.records import PODS, VMS, Change, Key, Recorder, administrator
 from tests.integration.security.wire import Request
@@ -59,15 +60,7 @@ class Race:
     def __init__(self, recorder: Recorder, cluster: Cluster, name: str, node: str, rival: Rival) -> None:
         self._recorder, self._cluster, self._name, self._node = recorder, cluster, name, node
         self._pod = rooms.greedy(name, node, rival.pod.memory, rival.pod.cpu)
-        own = {
-            **rival.vm,
-            "nodeName": node,
-            "disks": [{"name": "root", "size": "16Mi"}],
-            "networks": [],
-            "terminationGracePeriodSeconds": 0,
-        }
-        metadata = {"name": name, "namespace": "default"}
-        self._vm = {"apiVersion": "berth.dev/v1alpha1", "kind": "VirtualMachine", "metadata": metadata, "spec": own}
+        self._vm = blank(name, nodeName=node, **rival.vm)
 
     @property
     def pod(self) -> Mapping[str, Any]:

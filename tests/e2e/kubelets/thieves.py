@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.conftest import VM
+from tests.e2e.kubelets.blanks import blank
 from tests.e2e.kubelets.installations import NAMESPACE, Installation
 from tests.integration.security import tokens, wire
 from tests.integration.security.calls import typed
@@ -117,10 +118,10 @@ def things_to_attack(berth: Installation) -> Iterator[None]:
     nodes = [{"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}} for name in ("node-4", "node-5")]
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data", "namespace": "default"}}
     vms = [
-        _vm("mine", nodeName="node-1"),
-        _vm("theirs", nodeName="node-2"),
-        _vm("nobodys", nodeSelector={"nowhere": "true"}),
-        _vm("leaving", nodeName="node-1", **_KEPT),
+        blank("mine", nodeName="node-1"),
+        blank("theirs", nodeName="node-2"),
+        blank("nobodys", nodeSelector={"nowhere": "true"}),
+        blank("leaving", nodeName="node-1", **_KEPT),
     ]
     try:
         kubectl.apply([*nodes, secret, *vms])
@@ -132,20 +133,6 @@ def things_to_attack(berth: Installation) -> Iterator[None]:
         berth.remove("mine", "theirs", "nobodys", "leaving")
         kubectl("delete", "node", "node-4", "node-5", "--ignore-not-found")
         kubectl("delete", "secret", "user-data")
-
-
-def _vm(name: str, **spec: Any) -> dict[str, Any]:
-    """A VM whose guest finds nothing to boot from."""
-    own = {
-        "cpu": {"cores": 1},
-        "memory": {"size": "64Mi"},
-        "disks": [{"name": "root", "size": "16Mi"}],
-        "networks": [],
-        "terminationGracePeriodSeconds": 0,
-        **spec,
-    }
-    metadata = {"name": name, "namespace": "default"}
-    return {"apiVersion": "berth.dev/v1alpha1", "kind": "VirtualMachine", "metadata": metadata, "spec": own}
 
 
 def fingerprint(berth: Installation) -> Mapping[tuple[str, str, str], Any]:
