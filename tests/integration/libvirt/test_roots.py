@@ -95,7 +95,9 @@ def test_it_keeps_what_it_writes_to_its_state_and_may_write_nowhere_else(
 
 def test_its_mounts_are_its_own(daemon: Process, tree: Path) -> None:
     assert str(tree) not in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
-    assert "/var/lib/libvirt" in Path(f"/proc/{daemon.pid}/mountinfo").read_text(encoding="utf-8")
+    seen = [line.split()[4] for line in Path(f"/proc/{daemon.pid}/mountinfo").read_text(encoding="utf-8").splitlines()]
+    assert "/var/lib/libvirt" in seen
+    assert seen.count("/") == 1, "of the container's nothing has stayed"
 
 
 def test_it_is_known_by_its_root_and_ends_when_told(daemon: Process, tree: Path) -> None:
