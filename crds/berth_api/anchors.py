@@ -17,10 +17,13 @@ from berth_api.quantities import from_bytes, from_millis
 
 LABEL = f"{GROUP}/anchor"
 """Label of every anchor, with the value `true`. Only in Berth's own namespace does it mean anything."""
+NODE_LABEL = f"{GROUP}/anchor-of"
+"""Label of an anchor by which its node's budget selects it, with `node_label` as its value."""
 CONTAINER = "anchor"
 """Name of its only container."""
 _PREFIX = "berth-anchor-"
 _LONGEST_NAME = 253
+_LONGEST_LABEL = 63
 _HASH_DIGITS = 16
 _MIB = 1024**2
 
@@ -56,6 +59,8 @@ class Size:
         return {"cpu": from_millis(self.cpu), "memory": from_bytes(self.memory)}
 
 
+NOTHING = Size()
+"""Neither."""
 LEAST = Size(1, _MIB)
 """What an anchor without VMs requests: with nothing it would be of another QoS class, which no resize may change."""
 
@@ -80,11 +85,19 @@ def anchored(claims: Size, overcommit: Overcommit) -> Size:
 
 def anchor_name(node: str) -> str:
     """Name of a node's anchor: with the end of a hash where the node's own name would make it too long."""
-    name = _PREFIX + node
-    if len(name) <= _LONGEST_NAME:
+    return _shortened(_PREFIX + node, node, _LONGEST_NAME)
+
+
+def node_label(node: str) -> str:
+    """A node's name as a label's value, shortened in the same way."""
+    return _shortened(node, node, _LONGEST_LABEL)
+
+
+def _shortened(name: str, node: str, longest: int) -> str:
+    if len(name) <= longest:
         return name
     digest = sha256(node.encode()).hexdigest()[:_HASH_DIGITS]
-    return f"{name[: _LONGEST_NAME - _HASH_DIGITS - 1].rstrip('-.')}-{digest}"
+    return f"{name[: longest - _HASH_DIGITS - 1].rstrip('-.')}-{digest}"
 
 
 def _ceil(amount: Fraction) -> int:

@@ -15,7 +15,11 @@ from berth_api.virtualmachines import VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 
 CATEGORY = "berth"
-KEPT = {"helm.sh/resource-policy": "keep", "argocd.argoproj.io/sync-options": "Prune=false,Delete=false"}
+KEPT = {
+    "helm.sh/resource-policy": "keep",
+    "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+    "kustomize.toolkit.fluxcd.io/prune": "disabled",
+}
 """On each definition: a tool that takes away what it installed would take every object with the definition. Helm does
 not, for those of a chart's crds/, but Argo CD treats them as it does all else."""
 _READY = '.status.conditions[?(@.type=="Ready")].status'

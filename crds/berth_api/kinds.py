@@ -43,6 +43,9 @@ SECRET = Kind("Secret", "secrets", namespaced=True, group="", version="v1")
 EVENT = Kind("Event", "events", namespaced=True, group="events.k8s.io", version="v1")
 LEASE = Kind("Lease", "leases", namespaced=True, group="coordination.k8s.io", version="v1")
 PRIORITY_CLASS = Kind("PriorityClass", "priorityclasses", namespaced=False, group="scheduling.k8s.io", version="v1")
+POD_DISRUPTION_BUDGET = Kind(
+    "PodDisruptionBudget", "poddisruptionbudgets", namespaced=True, group="policy", version="v1"
+)
 NETWORK_ATTACHMENT_DEFINITION = Kind(
     "NetworkAttachmentDefinition",
     "network-attachment-definitions",

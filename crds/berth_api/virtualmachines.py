@@ -384,6 +384,8 @@ class VirtualMachineStatus(Model):
     """The binding."""
     former_uid: Annotated[str | None, Field(alias="formerUID")] = None
     """UID of the object whose status this one was restored with: under it a node may know its guest."""
+    former_node_name: str | None = None
+    """The node that this object was bound to."""
     claim: Claim | None = None
     admitted_claim: str | None = None
     refused_claim: str | None = None

@@ -18,6 +18,7 @@ from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMa
 from berth_api.virtualmachines import ImageReference, VirtualMachine
 from berth_api.virtualnetworks import VirtualNetwork
 from berth_operator.controllers.anchorplans import Anchor
+from berth_operator.controllers.budgets import Budget
 from berth_operator.objects import Heartbeat, Node, PriorityClass, namespace_labels
 from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.nodes import allocatable_of
@@ -39,6 +40,9 @@ def read_hypervisor(body: Mapping[str, Any]) -> Hypervisor:
     allocatable_of(hypervisor)
     for image in hypervisor.status.images:
         to_bytes(image.virtual_size)
+    for guest in hypervisor.status.remains:
+        for amount in (guest.cpu, guest.memory, *(pool.size for pool in guest.pools)):
+            to_bytes(amount)
     return hypervisor
 
 
@@ -53,6 +57,7 @@ class Cluster:
     def __init__(self, lease_namespace: str, *, anchored: bool = False) -> None:
         self.anchored = anchored
         self.anchors = Collection(kinds.POD, Anchor.from_api, lease_namespace, f"{ANCHOR_LABEL}=true")
+        self.budgets = Collection(kinds.POD_DISRUPTION_BUDGET, Budget.from_api, lease_namespace, f"{ANCHOR_LABEL}=true")
         self.machines = Collection(kinds.VIRTUAL_MACHINE, read_machine)
         self.classes = Collection(kinds.VIRTUAL_MACHINE_CLASS, VirtualMachineClass.from_api)
         self.images = Collection(kinds.VIRTUAL_MACHINE_IMAGE, VirtualMachineImage.from_api)
@@ -81,14 +86,19 @@ class Cluster:
             self.classes,
             self.images,
             self.cluster_images,
-            *((self.anchors,) if self.anchored else ()),
+            *self.kept,
             self.machines,
         )
 
     @property
+    def kept(self) -> tuple[Collection[Any], ...]:
+        """What the operator itself makes and looks after."""
+        return (self.anchors, self.budgets) if self.anchored else ()
+
+    @property
     def busy(self) -> tuple[Collection[Any], ...]:
         """Those that change all the time: every binding, every heartbeat, and what every binding makes the anchor."""
-        return (self.leases, *((self.anchors,) if self.anchored else ()), self.machines)
+        return (self.leases, *self.kept, self.machines)
 
     def priority(self, name: str) -> int | None:
         """The value of a PriorityClass, or of the global default where none is named; None: there is no such class."""

@@ -56,6 +56,11 @@ def facts_of(hypervisor: Hypervisor, node: Node | None, *, anchored: bool = Fals
     )
 
 
+def _has_told(hypervisor: Hypervisor | None) -> bool:
+    """Whether its agent has said what is left there of other clusters, be it nothing."""
+    return hypervisor is not None and "remains" in hypervisor.status.model_fields_set
+
+
 def _holding_of(node: str, guest: HypervisorRemains) -> Holding:
     """What a guest that no object accounts for takes of its node: no VM is given its room."""
     return Holding(
@@ -128,6 +133,11 @@ class Inventory:
     def remains(self, key: Key) -> list[tuple[str, HypervisorRemains]]:
         """Nodes that hold a guest of this namespace and name which no object accounts for, and what they say of it."""
         return [(node, guest) for (node, _), guest in sorted(self._remains.get(key, {}).items())]
+
+    def owes_report(self, node: str | None) -> bool:
+        """Whether a node of this cluster has not said yet what it holds of another's."""
+        hypervisor = self._cluster.hypervisors.get(node or "")
+        return self._cluster.nodes.get(node or "") is not None and not _has_told(hypervisor)
 
     def shunned(self, network: str) -> AbstractSet[Address]:
         """Addresses that guests have which no object accounts for: the last that a VM of its own is given."""
@@ -208,6 +218,7 @@ class Inventory:
         after = change.new.status.remains if change.new else ()
         if before != after:
             self._change_remains(name, before, after)
+        if before != after or _has_told(change.old) != _has_told(change.new):
             self._happened(Cure.NODE_CHANGED)
         self._refresh(name)
 

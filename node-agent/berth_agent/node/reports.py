@@ -104,8 +104,8 @@ class NodeReporter:
         before = known.status.conditions if known is not None else ()
         conditions = conditions_of(before, libvirt=libvirt, node=trouble, now=self._now())
         told = status.model_copy(update={"conditions": conditions}).to_api()
-        await self._write(known, {name: value for name, value in told.items() if name != "remains"})
         await self._tell_remains()
+        await self._write(known, {name: value for name, value in told.items() if name != "remains"})
         if trouble is not None:
             raise TryLater(trouble.message)
         return LOOK_AGAIN_AFTER if libvirt is not None else None
@@ -173,8 +173,9 @@ class NodeReporter:
     async def _tell_remains(self) -> None:
         """Report them apart from all else, which must be told even where the cluster refuses this.
 
-        That there are none is told as well, as the first report says what may be told at all (`agent-hypervisors.yaml`
-        of the policies). Of what is refused, that part is told which was told before.
+        It comes first: when the node is Ready, VMs whose guests are here must not go elsewhere any more. That there are
+        none is told as well, as the first report says what may be told at all (`agent-hypervisors.yaml` of the
+        policies). Of what is refused, that part is told which was told before.
         """
         known = self._tools.view.hypervisor(self._tools.node_name)
         if known is None or not self._tools.facts.knows_remains:
@@ -191,9 +192,13 @@ class NodeReporter:
 
     async def _put_remains(self, known: Hypervisor, remains: tuple[HypervisorRemains, ...]) -> bool:
         """Replace the whole list: an apply of an empty one takes the field away, and it would be told of anew."""
+        told = [guest.to_api() for guest in remains]
+        is_first = "status" not in known.model_fields_set
         operations: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/uid", "value": known.metadata.uid},
-            {"op": "add", "path": "/status/remains", "value": [guest.to_api() for guest in remains]},
+            {"op": "add", "path": "/status", "value": {"remains": told}}
+            if is_first
+            else {"op": "add", "path": "/status/remains", "value": told},
         ]
         try:
             written = await self._tools.api.patch_json(

@@ -87,7 +87,8 @@ class Deciding:
             images=resolved.images,
             excluded=self._refusals.of(vm.metadata.uid),
         )
-        held = None if stays else holder_of(vm, self._inventory.remains(vm.key))
+        awaited = self._inventory.owes_report(vm.status.former_node_name)
+        held = None if stays else holder_of(vm, self._inventory.remains(vm.key), awaited=awaited)
         if held is not None:
             request = replace(request, requirements=replace(request.requirements, node_name=held.node))
         return Wish(request, self._profile(vm, stays=stays), resolved, held)

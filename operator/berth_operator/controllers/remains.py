@@ -33,20 +33,33 @@ class Holder:
     """As the guest has them."""
 
 
-def holder_of(vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]]) -> Holder | None:
+def holder_of(
+    vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]], *, awaited: bool = False
+) -> Holder | None:
     """The node that holds a guest of this VM's name; None where there is none, or none is wanted.
 
     Args:
         vm: A VM without a node.
         remains: Nodes that hold one, and what they say of it.
+        awaited: The node that its status was restored with has not told yet what it holds.
 
     Raises:
-        Unbindable: nobody has agreed to it, several nodes hold one, or the VM may not go there: nobody but its owner or
-            an administrator can tell what to do.
+        Unbindable: it is not known yet where the guest is, nobody has agreed to it, several nodes hold one, or the VM
+            may not go there: nobody but its owner or an administrator can tell what to do.
     """
     asked = vm.metadata.annotations.get(ADOPT, "")
     holders = [Holder(node, guest.uid, guest.interfaces) for node, guest in remains]
-    if not holders or asked == NEVER:
+    if asked == NEVER:
+        return None
+    if awaited and not any(holder.uid == vm.status.former_uid or holder.node == asked for holder in holders):
+        former = vm.status.former_node_name
+        raise Unbindable(
+            "HolderSilent",
+            f"before a restore it was on node {former}, whose agent has not said yet what it holds: start that agent, "
+            f"delete the Node if it is gone, or write {NEVER} in the annotation {ADOPT} to have the VM made anew",
+            waits_for_room=True,
+        )
+    if not holders:
         return None
     agreed = _agreed(vm, asked, holders)
     if not agreed:

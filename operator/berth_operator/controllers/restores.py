@@ -4,7 +4,7 @@ A back-up that restores statuses gives the new object, with its new UID, the bin
 another cluster, or to one that has given its room to others long ago. Whoever wrote it owns its fields, so an apply
 would leave the agents' part standing (when it was started, how often, by which claim), and a VM that runs once would
 count as having run. So all of it is replaced, from the very state that was looked at. It is the only status that the
-operator does not apply. What stays of it is the old object's UID: a node that reports a guest under it has the VM's.
+operator does not apply. What stays is the old object's UID and node: a guest that is reported under it is the VM's.
 """
 
 from datetime import datetime
@@ -27,11 +27,13 @@ async def clear(api: Api, vm: VirtualMachine, *, now: datetime) -> dict[str, Any
         ApiError: it was not written, or nobody knows.
     """
     body = statuses.unbound(vm, phase="Pending", reason=RESTORED, message=_MESSAGE, now=now)
-    former = vm.status.claim.machine_uid if vm.status.claim is not None else None
+    claim, node = vm.status.claim, vm.status.node_name
+    former = {"formerUID": claim.machine_uid} if claim is not None else {}
+    former |= {"formerNodeName": node} if node else {}
     operations: list[dict[str, Any]] = [
         {"op": "test", "path": "/metadata/uid", "value": vm.metadata.uid},
         {"op": "test", "path": "/metadata/resourceVersion", "value": vm.metadata.resource_version},
-        {"op": "replace", "path": "/status", "value": {**body["status"], "formerUID": former}},
+        {"op": "replace", "path": "/status", "value": {**body["status"], **former}},
     ]
     try:
         return await api.patch_json(

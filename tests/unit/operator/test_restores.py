@@ -270,6 +270,51 @@ async def test_of_two_guests_of_its_name_it_has_the_one_of_the_object_that_was_b
         assert world.vm("web").status.node_name == "node-2"
 
 
+@pytest.mark.parametrize("joins", [True, False])
+async def test_it_waits_for_the_first_report_of_the_node_that_it_was_on(joins: bool) -> None:
+    """What is on a node that nobody has heard of yet may be its guest; once it is told, that is clear."""
+    world = furnished()
+    hypervisor = world.api.peek(kinds.HYPERVISOR, "node-2")
+    assert hypervisor is not None
+    del hypervisor["status"]["remains"]
+    world.api.remove(kinds.HYPERVISOR, "node-2")
+    world.api.add(kinds.VIRTUAL_MACHINE, restored("web", uid="uid-of-old-web", nodeName="node-2"))
+    async with world.leading():
+        await world.settle()
+        assert world.vm("web").status.former_node_name == "node-2"
+        reason, message = world.why("web")
+        assert reason == "HolderSilent"
+        assert "node-2" in message
+        if not joins:
+            await world.api.delete(kinds.NODE, "node-2")
+            await report(world, "node-1", "another")
+            await world.settle()
+            assert world.vm("web").status.node_name == "node-1"
+            return
+        world.api.add(kinds.HYPERVISOR, {**hypervisor, "metadata": {"name": "node-2"}})
+        await world.beat("node-2")
+        await world.settle()
+        assert world.why("web")[0] == "HolderSilent", "it has not told of that yet"
+        await report(world, "node-2", "web")
+        await world.settle()
+        assert world.vm("web").status.node_name == "node-2"
+
+
+async def test_it_goes_anywhere_once_the_node_that_it_was_on_has_nothing_of_it() -> None:
+    world = furnished()
+    hypervisor = world.api.peek(kinds.HYPERVISOR, "node-2")
+    assert hypervisor is not None
+    del hypervisor["status"]["remains"]
+    await world.api.update(kinds.HYPERVISOR, "node-2", "", hypervisor, "status")
+    world.api.add(kinds.VIRTUAL_MACHINE, restored("web", uid="uid-of-old-web", nodeName="node-2"))
+    async with world.leading():
+        await world.settle()
+        assert world.why("web")[0] == "HolderSilent"
+        await report(world, "node-2")
+        await world.settle()
+        assert world.vm("web").status.node_name is not None
+
+
 async def test_one_that_is_halted_goes_where_its_disks_are_and_stays_off() -> None:
     """Or nobody would take them down when it is deleted."""
     world = furnished()

@@ -85,6 +85,7 @@ def hypervisor_status(memory: str = "4Gi", cpu: str = "4", **more: Any) -> dict[
         "accelerator": "tcg",
         "publicKey": PUBLIC_KEY,
         "storagePools": [{"name": "default", "capacity": "100Gi", "ready": True}],
+        "remains": [],
         **more,
     }
 

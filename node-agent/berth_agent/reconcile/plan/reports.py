@@ -71,7 +71,7 @@ def _interface(nic: ObservedInterface) -> InterfaceStatus:
     )
 
 
-_OPERATORS_FIELDS = ("nodeName", "claim", "formerUID")
+_OPERATORS_FIELDS = ("nodeName", "claim", "formerUID", "formerNodeName")
 
 
 def agents_part(vm: VirtualMachine) -> dict[str, Any]:
