@@ -66,7 +66,7 @@ async def explain(
     ledger, refusals = Ledger(snapshot), Refusals(settings.refusal_exclusion, clock)
     inventory = Inventory(cluster, snapshot, heartbeat_timeout=settings.heartbeat_timeout, clock=clock, now=now)
     with _complaints() as unreadable:
-        await cluster.refresh(api, [each for each in cluster.collections if each is not cluster.anchors])
+        await cluster.refresh(api, [each for each in cluster.collections if each not in cluster.kept])
     vm = cluster.machines.get(name, namespace)
     if vm is None:
         complaint = next((line for line in unreadable if line.startswith(f"VirtualMachine {namespace}/{name} ")), None)

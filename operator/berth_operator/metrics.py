@@ -138,7 +138,14 @@ class Metrics:
         self._epoch = Gauge(
             "berth_scheduler_leader_epoch", "Epoch in which this operator leads, 0 while it does not", registry=registry
         )
-        self._anchors = Counter("berth_anchor_writes", "Writes of anchor Pods", ["action"], registry=registry)
+        self._anchors = Counter(
+            "berth_anchor_writes", "Writes of anchor Pods and their budgets", ["action"], registry=registry
+        )
+        self._anchor_refusals = Counter(
+            "berth_anchor_refusals",
+            "Writes of anchor Pods and their budgets that the server refused",
+            registry=registry,
+        )
         self.lives = LifeMetrics(registry)
         """Of VMs' lives."""
         self._levels = _LevelsCollector()
@@ -183,8 +190,12 @@ class Metrics:
         self._conflicts.inc()
 
     def anchor_written(self, action: str) -> None:
-        """An anchor was created, resized or deleted."""
+        """An anchor was created, resized or deleted, or its budget made or lifted."""
         self._anchors.labels(action).inc()
+
+    def anchor_refused(self) -> None:
+        """The API server did not take an anchor or its budget as it was to be."""
+        self._anchor_refusals.inc()
 
     def leads(self, epoch: int | None) -> None:
         """This operator leads in an epoch, or (None) no longer."""

@@ -27,6 +27,7 @@ from berth_operator.controllers.aims import Aims
 from berth_operator.controllers.anchorplans import Anchor
 from berth_operator.controllers.anchors import Anchors
 from berth_operator.controllers.binding import Binding, at_once
+from berth_operator.controllers.budgets import Budget
 from berth_operator.controllers.deciding import Deciding
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import Machines
@@ -268,7 +269,8 @@ class Operation:
             self.ledger.tell(self._route_claims)
             cluster.hypervisors.listen(lambda change: self._look_at_anchor(change.key[1]))
             cluster.nodes.listen(lambda change: self._look_at_anchor(change.key[1]))
-            cluster.anchors.listen(self._route_anchor)
+            cluster.anchors.listen(self._route_kept)
+            cluster.budgets.listen(self._route_kept)
         cluster.priority_classes.listen(self._route_priority)
         for referred in (cluster.classes, cluster.networks, cluster.images, cluster.cluster_images, cluster.pools):
             referred.listen(partial(self._route_referred, referred))
@@ -277,10 +279,10 @@ class Operation:
         self._anchors.claims_changed(node)
         self._look_at_anchor(node)
 
-    def _route_anchor(self, change: Change[Anchor]) -> None:
-        anchor = change.new or change.old
-        if anchor is not None:
-            self._look_at_anchor(anchor.node)
+    def _route_kept(self, change: Change[Anchor] | Change[Budget]) -> None:
+        kept = change.new or change.old
+        if kept is not None:
+            self._look_at_anchor(kept.node)
 
     def _look_at_anchor(self, node: str) -> None:
         self.queue.add(Task(kinds.POD.plural, "", node))

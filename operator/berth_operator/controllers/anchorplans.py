@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from berth_api.anchors import CONTAINER, LEAST, Size
+from berth_api.anchors import CONTAINER, LEAST, NOTHING, Size
 from berth_api.quantities import to_bytes, to_millis
 from berth_operator.controllers.anchorpods import TEMPLATE
 
@@ -44,7 +44,7 @@ class Anchor:
     that it runs has what it has requested from its beginning."""
     phase: str = ""
     reason: str = ""
-    limits: Size = Size()
+    limits: Size = NOTHING
     """What it was given by others than us, a LimitRange for example; 0: none of that resource."""
     pending: str = ""
     """Why the kubelet does not allocate what is requested: Deferred, Infeasible; empty: it has not said so."""
@@ -268,8 +268,8 @@ def nudged(requests: Size, claimed: Size) -> Size:
 def limits_for(limits: Size, requests: Size) -> Size:
     """Limits that leave room for requests, for an anchor that somebody else, as a LimitRange, has given some.
 
-    They are never taken away or made smaller, which servers refuse, and stay above the requests: with both alike the Pod
-    would be of another QoS class, which no resize may change.
+    They are never taken away or made smaller, which servers refuse, and stay above the requests: with both alike the
+    Pod would be of another QoS class, which no resize may change.
     """
     return Size(
         max(limits.cpu, requests.cpu + 1) if limits.cpu else 0,

@@ -9,7 +9,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any
 
-from berth_api.anchors import CONTAINER, LABEL, Size, anchor_name
+from berth_api.anchors import CONTAINER, LABEL, NODE_LABEL, Size, anchor_name, node_label
 from berth_api.kinds import HYPERVISOR
 from berth_api.objects import GROUP
 
@@ -19,6 +19,8 @@ ACCOUNT = "berth-anchor"
 """Its ServiceAccount, which may do nothing."""
 _PRIORITY = "berth-anchor"
 """Its PriorityClass (charts/berth/files/priority.yaml): for critical Pods, growing ones too, kubelets end others."""
+_EVICTABLE = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+"""Annotation: the autoscaler may ask for its eviction, though it is no ReplicaSet's or the like."""
 _USER = 65534
 """UID of nobody: the anchor only waits."""
 _HASH_DIGITS = 16
@@ -29,10 +31,17 @@ def template_of(spec: Mapping[str, Any]) -> str:
     return sha256(dumps(spec, sort_keys=True).encode()).hexdigest()[:_HASH_DIGITS]
 
 
+def reference_to(node: str, uid: str) -> dict[str, Any]:
+    """An ownerReference to the Hypervisor of a node."""
+    return {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": uid}
+
+
 def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any], size: Size) -> dict[str, Any]:
     """The Pod that stands for the VMs of a node.
 
-    Its owner is no controller of it: so `kubectl drain` refuses a node while it is there, as it must.
+    Its owner is its controller: `kubectl drain` evicts no Pod that has none. What keeps it is its budget, while VMs
+    hold the node (`budgets`). Nothing else is to keep a node: the cluster autoscaler knows no controllers but the
+    usual ones, and has to be told.
 
     Args:
         node: Name of the Node, and of the Hypervisor.
@@ -46,11 +55,9 @@ def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any]
         "metadata": {
             "name": anchor_name(node),
             "namespace": namespace,
-            "labels": {LABEL: "true"},
-            "annotations": {TEMPLATE: template_of(spec)},
-            "ownerReferences": [
-                {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": owner}
-            ],
+            "labels": {LABEL: "true", NODE_LABEL: node_label(node)},
+            "annotations": {TEMPLATE: template_of(spec), _EVICTABLE: "true"},
+            "ownerReferences": [{**reference_to(node, owner), "controller": True}],
         },
         "spec": {**spec, "nodeName": node, "containers": [container]},
     }
@@ -59,7 +66,9 @@ def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any]
 def anchor_spec(image: str, pull_secrets: Sequence[str] = ()) -> Mapping[str, Any]:
     """The spec that all anchors have in common: all of it but the node and the requests.
 
-    It is on the host's network, as it needs none and must come up where the Pod network is not ready.
+    It is on the host's network, as it needs none and must come up where the Pod network is not ready. Nobody schedules
+    it, so NoSchedule taints are nothing to it; who tolerates them all is left out by some that drain nodes (Karpenter,
+    Cluster API), which would take the node from under its VMs.
 
     Args:
         image: Of its container.
@@ -76,7 +85,7 @@ def anchor_spec(image: str, pull_secrets: Sequence[str] = ()) -> Mapping[str, An
         "enableServiceLinks": False,
         "priorityClassName": _PRIORITY,
         "terminationGracePeriodSeconds": 1,
-        "tolerations": [{"operator": "Exists"}],
+        "tolerations": [{"operator": "Exists", "effect": "NoExecute"}],
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,

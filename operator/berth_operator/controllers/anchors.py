@@ -8,6 +8,8 @@ what was allocated would admit a claim which nobody covers. So:
 - Every resize names the version of the Pod that it is about. One whose outcome nobody knows, and one that a former
   leader may have sent, is *outdated* before the next binding to that node: the Pod is given another version.
 
+Before that it is seen to that the anchor may not be evicted (`budgets`).
+
 Everything else may fail at any time: an anchor that is too large only keeps Pods away, and one that is too small, or is
 not there, only keeps the agent from admitting claims. What happens is found out by looking: watches and audits tell of
 Pods, the ledger of claims, each by the node's name.
@@ -16,19 +18,18 @@ Pods, the ledger of claims, each by the node's name.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 from typing import Protocol
 
-from berth_api.anchors import CONTAINER, LABEL, LEAST, Size, anchor_name, anchored, total
+from berth_api.anchors import CONTAINER, LABEL, LEAST, Size, anchor_name
 from berth_api.backoffs import Backoff
-from berth_api.client import AlreadyExists, Api, ApiError, Conflict, NotFound
+from berth_api.client import AlreadyExists, Api, ApiError, Conflict, Forbidden, Invalid, NotFound
 from berth_api.fields import OPERATOR
-from berth_api.hypervisors import Hypervisor
 from berth_api.kinds import POD
-from berth_api.quantities import to_bytes, to_millis
 from berth_operator.cluster import Cluster
+from berth_operator.controllers.anchorneeds import AnchorNeeds
 from berth_operator.controllers.anchorplans import (
     Anchor,
     Create,
@@ -39,11 +40,13 @@ from berth_operator.controllers.anchorplans import (
     Times,
     Wanted,
     decide,
+    is_just,
+    limits_for,
     nudged,
 )
 from berth_operator.controllers.anchorpods import anchor_pod, anchor_spec, template_of
+from berth_operator.controllers.budgets import Budgets
 from berth_operator.leases import Leadership, NotLeadingError
-from berth_operator.scheduling.holdings import Holding
 from berth_operator.scheduling.ledger import Ledger
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,7 +59,10 @@ class AnchorCounts(Protocol):
     """Is told what happens to anchors."""
 
     def anchor_written(self, action: str) -> None:
-        """One was created, resized or deleted."""
+        """One was created, resized or deleted, or its budget made or lifted."""
+
+    def anchor_refused(self) -> None:
+        """The API server did not take one, or its budget, as it was to be."""
 
 
 class Anchors:
@@ -92,9 +98,10 @@ class Anchors:
             times: How long to wait for what.
             backoff: Pauses before a Pod that the kubelet did not keep is made again.
         """
-        self._api, self._cluster, self._ledger = api, cluster, ledger
+        self._api, self._cluster = api, cluster
         self._namespace, self._spec = namespace, anchor_spec(image, pull_secrets)
-        self._template = template_of(self._spec)
+        self._needs = AnchorNeeds(cluster, ledger, template_of(self._spec))
+        self._budgets = Budgets(api, cluster.budgets, namespace=namespace, counts=counts)
         self._clock, self._random, self._counts = clock, random, counts
         self._times, self._backoff = times or Times(), backoff or Backoff(1.0, 60.0)
         self.reset()
@@ -108,6 +115,8 @@ class Anchors:
         self._changed: dict[str, float] = {}
         self._failures: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._refused: set[str] = set()
+        """Nodes whose anchor the API server does not take as it is to be."""
         self._resizable = True
         self._began = self._clock()
         """Nobody knows whether claims were at rest before."""
@@ -130,7 +139,36 @@ class Anchors:
             self._forget(node)
             return None
         async with self._lock(node):
-            return await self._act(node, leadership)
+            try:
+                again = await self._do_next(node, leadership)
+            except (Forbidden, Invalid) as error:
+                self._note_refusal(node, error)
+                raise
+            self._refused.discard(node)
+            return again
+
+    async def _do_next(self, node: str, leadership: Leadership) -> float | None:
+        """Whatever becomes of the budget, the anchor is made as large as it must be."""
+        failed: ApiError | None = None
+        try:
+            await self._guard(node, leadership)
+        except ApiError as error:
+            failed = error
+        again = await self._act(node, leadership)
+        if failed is not None:
+            raise failed
+        return again
+
+    def _note_refusal(self, node: str, error: ApiError) -> None:
+        self._refused.add(node)
+        self._counts.anchor_refused()
+        _LOGGER.error(
+            "node %s: the API server does not take its anchor Pod, or that one's budget, as it is to be: %s (is there a"
+            " LimitRange, a ResourceQuota or a policy of others in namespace %s?)",
+            node,
+            error,
+            self._namespace,
+        )
 
     async def remove_where_off(self, leadership: Leadership) -> None:
         """Delete, where nodes are to have no anchors, those of former settings: nobody would ever resize them."""
@@ -147,6 +185,7 @@ class Anchors:
         return None
 
     async def _remove_all(self, leadership: Leadership) -> None:
+        await self._budgets.lift_all(leadership)
         for body in (await self._api.list(POD, self._namespace, label_selector=f"{LABEL}=true")).items:
             metadata = body["metadata"]
             leadership.check()
@@ -164,6 +203,7 @@ class Anchors:
             Conflict: that cannot be said now; decide anew.
             NotLeadingError: the leadership ended.
         """
+        await self._protect(node, leadership)
         if self._is_sure(node) or not self._resizable:
             return
         try:
@@ -175,6 +215,27 @@ class Anchors:
         except NotFound as error:
             raise Conflict(409, "Conflict", f"the anchor of node {node} has just gone") from error
 
+    async def _protect(self, node: str, leadership: Leadership) -> None:
+        """Have the anchor of a node that VMs are about to hold be evicted no longer; `reconcile` goes on trying."""
+        hypervisor = self._cluster.hypervisors.get(node)
+        if self._budgets.covers(node) or hypervisor is None:
+            return
+        try:
+            async with asyncio.timeout(_HOLD):
+                await self._budgets.cover(node, hypervisor.metadata.uid, leadership)
+        except (ApiError, TimeoutError) as error:
+            _LOGGER.warning("node %s: it can be drained while a VM is bound to it: %s", node, error or "no answer")
+
+    async def _guard(self, node: str, leadership: Leadership) -> None:
+        """Have the anchor be evicted only where no VM holds the node, and the anchor nothing for one."""
+        anchor, hypervisor = self._anchor(node), self._cluster.hypervisors.get(node)
+        if hypervisor is None:
+            return
+        if self._needs.is_held(node):
+            await self._budgets.cover(node, hypervisor.metadata.uid, leadership)
+        elif anchor is None or is_just(anchor.requests, LEAST):
+            await self._budgets.lift(node, leadership)
+
     def _is_sure(self, node: str) -> bool:
         anchor = self._anchor(node)
         return anchor is None or self._sure.get(node) == anchor.uid
@@ -184,11 +245,15 @@ class Anchors:
         if not self._cluster.anchored:
             return {}
         anchors = {each.node: each for each in self._cluster.anchors}
-        names = (each.metadata.name for each in self._cluster.hypervisors if self._needs_one(each))
-        return dict(Counter(_state(anchors.get(name)) for name in names))
+        states = (
+            "refused" if (name := each.metadata.name) in self._refused else _state(anchors.get(name))
+            for each in self._cluster.hypervisors
+            if each.metadata.name in anchors or self._needs.counts(each)
+        )
+        return dict(Counter(states))
 
     async def _act(self, node: str, leadership: Leadership) -> float | None:
-        now, anchor, wanted = self._clock(), self._anchor(node), self._wanted(node)
+        now, anchor, wanted = self._clock(), self._anchor(node), self._needs.of(node, self._failures)
         pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, self._began))
         action = decide(anchor, wanted, pace, self._times, resizable=self._resizable)
         if anchor is not None and wanted is not None and anchor.stands_for(wanted.claimed):
@@ -208,33 +273,6 @@ class Anchors:
     def _anchor(self, node: str) -> Anchor | None:
         return self._cluster.anchors.get(anchor_name(node), self._namespace)
 
-    def _needs_one(self, hypervisor: Hypervisor) -> bool:
-        """Where the Node, or the Hypervisor, is gone, it is the garbage collectors'."""
-        known = self._cluster.nodes.get(hypervisor.metadata.name)
-        return known is not None and hypervisor.metadata.deletion_timestamp is None
-
-    def _wanted(self, node: str) -> Wanted | None:
-        hypervisor, known = self._cluster.hypervisors.get(node), self._cluster.nodes.get(node)
-        if hypervisor is None or known is None or not self._needs_one(hypervisor):
-            return None
-        holdings = list(self._ledger.held_on(node))
-        first = self._sum((each for each in holdings if self._is_admitted(each)), hypervisor)
-        claimed = self._sum(holdings, hypervisor)
-        if known.allocatable is not None:  # the API server takes no resize beyond it, and no kubelet would allocate it
-            most = Size(known.allocatable.cpu, known.allocatable.memory)
-            first, claimed = first & _without_pods(most, hypervisor), claimed & most
-        if self._failures.get(node):  # nobody knows what was in its way
-            first = LEAST
-        return Wanted(hypervisor.metadata.uid, self._template, first | LEAST, claimed)
-
-    def _sum(self, holdings: Iterable[Holding], hypervisor: Hypervisor) -> Size:
-        return anchored(total(Size(each.cpu, each.memory) for each in holdings), hypervisor.spec.overcommit)
-
-    def _is_admitted(self, holding: Holding) -> bool:
-        namespace, name = holding.owner.split("/", 1)
-        vm = self._cluster.machines.get(name, namespace)
-        return vm is not None and vm.metadata.uid == holding.uid and vm.status.admitted_claim is not None
-
     async def _create(self, node: str, size: Size, wanted: Wanted, leadership: Leadership) -> float | None:
         rest = self._not_before.get(node, _LONG_AGO) - self._clock()
         if rest > 0:
@@ -245,6 +283,9 @@ class Anchors:
             made = await self._api.create(POD, body, self._namespace)
         except AlreadyExists:
             made = await self._api.get(POD, anchor_name(node), self._namespace)
+        except (Forbidden, Invalid):
+            self._failures[node] = self._failures.get(node, 0) + 1  # the next one is smaller: it may grow later
+            raise
         else:
             self._sure[node] = made["metadata"]["uid"]  # nobody else knows it yet
             self._resized.pop(node, None)
@@ -261,9 +302,13 @@ class Anchors:
             self._sure.pop(node, None)
         leadership.check()
         self._resized[node] = self._clock()
+        limits = {
+            name: amount for name, amount in limits_for(anchor.limits, size).to_requests().items() if amount != "0"
+        }
+        resources = {"requests": size.to_requests()} | ({"limits": limits} if limits else {})
         body = {
             "metadata": {"uid": anchor.uid},
-            "spec": {"containers": [{"name": CONTAINER, "resources": {"requests": size.to_requests()}}]},
+            "spec": {"containers": [{"name": CONTAINER, "resources": resources}]},
         }
         try:
             written = await self._api.apply(
@@ -321,7 +366,7 @@ class Anchors:
     async def _outdate(self, node: str, leadership: Leadership) -> None:
         """Give the anchor another version, so that whatever was sent about the present one comes too late."""
         await self._look(node)
-        anchor, wanted = self._anchor(node), self._wanted(node)
+        anchor, wanted = self._anchor(node), self._needs.of(node, self._failures)
         if anchor is None or wanted is None or not self._resizable:
             return
         claimed = wanted.claimed if anchor.acknowledged else anchor.requests
@@ -333,6 +378,7 @@ class Anchors:
     def _forget(self, node: str) -> None:
         for known in (self._sure, self._resized, self._changed, self._failures, self._not_before):
             known.pop(node, None)
+        self._refused.discard(node)
 
 
 def _state(anchor: Anchor | None) -> str:
@@ -343,13 +389,6 @@ def _state(anchor: Anchor | None) -> str:
     if anchor.settled:
         return "settled"
     return "denied" if anchor.pending else "waiting"
-
-
-def _without_pods(most: Size, hypervisor: Hypervisor) -> Size:
-    """What the node's Pods have left of it, by the agent's last report; the anchor is not among them."""
-    pods = hypervisor.status.pod_requests
-    taken = Size(to_millis(pods.cpu), to_bytes(pods.memory)) if pods is not None else Size()
-    return Size(max(0, most.cpu - taken.cpu), max(0, most.memory - taken.memory))
 
 
 def _metadata(anchor: Anchor, namespace: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ MIB, GIB = 1024**2, 1024**3
 NAME, SYSTEM = "node-1", "berth-system"
 ROOM = Size(8000, 16 * GIB)
 RATIO = Overcommit(cpu=2.0, memory=1.0)
+_SEEN = {"capacity": {"cpu": "8", "memory": "16Gi"}}
 
 
 class LateApi(FakeApi):
@@ -137,7 +138,7 @@ class Race:
         self.api = LateApi(self.random)
         self.kubelet = Kubelet(self.api, self.random, lambda: self.judge("allocated"))
         self.cluster = Cluster(SYSTEM, anchored=True)
-        self.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": {"overcommit": RATIO.to_api()}})
+        self.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": {"overcommit": RATIO.to_api()}, "status": _SEEN})
         self.api.add(NODE, {"metadata": {"name": NAME}})
         self.queue: WorkQueue[str] = WorkQueue(Backoff(0.1, 2.0), self.random)
         self.loop = asyncio.get_running_loop()
@@ -164,6 +165,9 @@ class Race:
 
     def anchor_written(self, action: str) -> None:
         self.resizes += action == "resize"
+
+    def anchor_refused(self) -> None:
+        raise AssertionError("this server refuses nothing")
 
     def _claims_changed(self, node: str) -> None:
         self.anchors.claims_changed(node)

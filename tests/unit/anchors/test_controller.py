@@ -13,6 +13,7 @@ from berth_api.client import Conflict, DeadlineExceeded, NotFound, Unavailable
 from berth_api.kinds import HYPERVISOR, NODE, POD
 
 pytestmark = pytest.mark.looptime
+CAPACITY = {"cpu": "8", "memory": "16Gi"}
 
 
 @pytest_asyncio.fixture
@@ -28,14 +29,15 @@ async def test_a_node_without_vms_has_the_smallest_anchor_and_it_belongs_to_the_
     pod, hypervisor = world.pod, world.api.peek(HYPERVISOR, NAME)
     assert hypervisor is not None
     assert world.requests == LEAST
-    assert pod["metadata"]["labels"] == {"berth.dev/anchor": "true"}
-    assert [(each["kind"], each["uid"]) for each in pod["metadata"]["ownerReferences"]] == [
-        ("Hypervisor", hypervisor["metadata"]["uid"])
+    assert pod["metadata"]["labels"] == {"berth.dev/anchor": "true", "berth.dev/anchor-of": NAME}
+    assert pod["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "true"
+    assert [(each["kind"], each["uid"], each["controller"]) for each in pod["metadata"]["ownerReferences"]] == [
+        ("Hypervisor", hypervisor["metadata"]["uid"], True)
     ]
     spec = pod["spec"]
     assert (spec["nodeName"], spec["priorityClassName"]) == (NAME, "berth-anchor")
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("berth-anchor", False)
-    assert spec["tolerations"] == [{"operator": "Exists"}]
+    assert spec["tolerations"] == [{"operator": "Exists", "effect": "NoExecute"}]
     assert "limits" not in spec["containers"][0]["resources"]
 
 
@@ -183,7 +185,7 @@ async def test_a_hypervisor_without_a_node_lacks_no_anchor(world: World) -> None
 async def test_that_of_a_former_hypervisor_is_replaced(world: World) -> None:
     uid = world.pod["metadata"]["uid"]
     world.api.remove(HYPERVISOR, NAME)
-    world.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": {}})
+    world.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": {}, "status": {"capacity": CAPACITY}})
     await world.see()
     world.queue.add(NAME)
     await asyncio.sleep(1)

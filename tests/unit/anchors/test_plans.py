@@ -18,6 +18,7 @@ from berth_operator.controllers.anchorplans import (
     Wanted,
     decide,
     is_just,
+    limits_for,
     nudged,
 )
 
@@ -52,6 +53,8 @@ def wanted(claimed: Size, first: Size = LEAST, template: str = "") -> Wanted:
         (None, None, CALM, Rest()),
         (anchor(ONE, ONE), None, CALM, Rest()),
         (None, wanted(FOUR, first=ONE), CALM, Create(ONE)),
+        (None, replace(wanted(LEAST), needed=False), CALM, Rest()),
+        (anchor(ONE, ONE), replace(wanted(TWO), needed=False), CALM, Resize(TWO)),
         (anchor(ONE, ONE), wanted(ONE), CALM, Rest()),
         (anchor(ONE, ONE), wanted(TWO), CALM, Resize(TWO)),
         (anchor(ONE, ONE), wanted(TWO), Pace(resized=0.1, changed=0), Resize(TWO)),
@@ -87,6 +90,8 @@ def wanted(claimed: Size, first: Size = LEAST, template: str = "") -> Wanted:
         "no node and no anchor",
         "no node any more: the garbage collector's",
         "none yet: what is held first",
+        "none, and none is needed",
+        "one that would not be made, but is there",
         "as it should be",
         "more claims",
         "more claims, and the last resize was answered",
@@ -141,6 +146,13 @@ def test_a_nudge_takes_nothing_away_and_is_not_taken_back() -> None:
     assert is_just(nudged(ONE, ONE), ONE)
     assert not is_just(Size(1000, GIB + MIB), ONE)
     assert not is_just(TWO, ONE)
+
+
+def test_limits_of_others_are_kept_above_the_requests_and_never_taken_away() -> None:
+    assert limits_for(Size(), TWO) == Size()
+    assert limits_for(FOUR, TWO) == FOUR
+    assert limits_for(Size(500, 0), TWO) == Size(2001, 0)
+    assert limits_for(TWO, TWO) == Size(2001, 2 * GIB + 1), "alike, they would make it another QoS class"
 
 
 def body(**status: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def report(world: World, pods: Size) -> None:
     """The agent tells what Pods request."""
     body: dict[str, Any] = world.api.peek(HYPERVISOR, NAME) or {}
     world.api.remove(HYPERVISOR, NAME)
-    world.api.add(HYPERVISOR, body | {"status": {"podRequests": pods.to_requests()}})
+    world.api.add(HYPERVISOR, body | {"status": {**body["status"], "podRequests": pods.to_requests()}})
 
 
 def is_seen(world: World) -> bool:

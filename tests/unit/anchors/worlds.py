@@ -10,7 +10,7 @@ from tests.fakes.api import FakeApi
 from berth_api.anchors import Size, anchor_name
 from berth_api.backoffs import Backoff
 from berth_api.fields import AGENT
-from berth_api.kinds import HYPERVISOR, NODE, POD
+from berth_api.kinds import HYPERVISOR, NODE, POD, POD_DISRUPTION_BUDGET
 from berth_api.quantities import to_bytes, to_millis
 from berth_api.workqueues import WorkQueue
 from berth_operator.cluster import Cluster
@@ -39,6 +39,11 @@ class GatedApi(FakeApi):
         await self.gate.wait()
         return await super().apply(*args, **options)
 
+    async def delete(self, *args: Any, **options: Any) -> None:
+        self.knocked.set()
+        await self.gate.wait()
+        await super().delete(*args, **options)
+
 
 class World:
     """One node, whose claims tests change; the kubelet is played by tests."""
@@ -47,6 +52,7 @@ class World:
         self.api, self.loop = GatedApi(), asyncio.get_running_loop()
         self.written: list[str] = []
         self.times: list[float] = []
+        self.refusals = 0
         self.tracks = True
         self.cluster = Cluster(SYSTEM, anchored=True)
         self.ledger = Ledger(Snapshot())
@@ -54,6 +60,7 @@ class World:
         self.lead_by(image)
         self.ledger.tell(self._claims_changed)
         self.cluster.anchors.listen(lambda _change: self.queue.add(NAME))
+        self.cluster.budgets.listen(lambda _change: self.queue.add(NAME))
         self.leadership = Leadership(1, self.loop.time() + 1e9, self.loop.time)
         self._working: asyncio.Task[None] | None = None
 
@@ -76,6 +83,9 @@ class World:
         self.written.append(action)
         self.times.append(self.loop.time())
 
+    def anchor_refused(self) -> None:
+        self.refusals += 1
+
     def _claims_changed(self, node: str) -> None:
         self.anchors.claims_changed(node)
         self.queue.add(node)
@@ -83,7 +93,10 @@ class World:
     async def start(self, *, spec: dict[str, Any] | None = None, allocatable: dict[str, str] | None = None) -> None:
         """Lead; at first with a node that has no anchor yet."""
         if self.api.peek(NODE, NAME) is None:
-            self.api.add(HYPERVISOR, {"metadata": {"name": NAME}, "spec": spec or {"overcommit": {"cpu": 1}}})
+            seen = {"capacity": {"cpu": "64", "memory": "256Gi"}}
+            self.api.add(
+                HYPERVISOR, {"metadata": {"name": NAME}, "spec": spec or {"overcommit": {"cpu": 1}}, "status": seen}
+            )
             status = {"status": {"allocatable": allocatable}} if allocatable else {}
             self.api.add(NODE, {"metadata": {"name": NAME}, **status})
         await self.see()
@@ -99,7 +112,7 @@ class World:
 
     async def see(self) -> None:
         """The watches deliver everything."""
-        for collection in (self.cluster.hypervisors, self.cluster.nodes, self.cluster.anchors):
+        for collection in (self.cluster.hypervisors, self.cluster.nodes, *self.cluster.kept):
             collection.replace(
                 await self.api.list(collection.kind, collection.namespace, label_selector=collection.label_selector)
             )
@@ -135,6 +148,28 @@ class World:
         assert found is not None
         found.setdefault("status", {})
         return found
+
+    async def node(self, *, cordoned: bool = False, taint: str = "") -> None:
+        """The Node is cordoned, or tainted with this effect, or neither; and the watch tells."""
+        body: dict[str, Any] = self.api.peek(NODE, NAME) or {}
+        taints = [{"key": "example.com/a", "effect": taint}] if taint else []
+        self.api.remove(NODE, NAME)
+        self.api.add(NODE, body | {"spec": {"unschedulable": cordoned, "taints": taints}})
+        await self.see()
+        self.queue.add(NAME)
+        await asyncio.sleep(0.1)
+
+    async def evict(self) -> int:
+        """What the server says to an eviction of the anchor; and the watch tells."""
+        labels = self.pod["metadata"]["labels"]
+        for body in (await self.api.list(POD_DISRUPTION_BUDGET, SYSTEM)).items:
+            selector = body["spec"]["selector"]["matchLabels"]
+            if selector.items() <= labels.items():
+                return 429
+        self.api.remove(POD, ANCHOR, SYSTEM)
+        await self.see()
+        await asyncio.sleep(0.1)
+        return 201
 
     @property
     def requests(self) -> Size:
