@@ -10,7 +10,7 @@ import select
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 LIBVIRTD, VIRTLOGD = "libvirtd", "virtlogd"
@@ -25,14 +25,14 @@ class Process:
     Attributes:
         pid: Its id.
         start: Field 22 of /proc/PID/stat: with the id it tells the process from any later one.
-        parent: Its parent's id.
+        parent: Its parent's id: another one once its container has ended.
         name: The kernel's name of it, 15 characters at most.
         tree: The name of its tree.
     """
 
     pid: int
     start: int
-    parent: int
+    parent: int = field(compare=False)
     name: str
     tree: str
 

@@ -75,6 +75,10 @@ def test_a_child_that_a_daemon_has_just_forked_is_no_daemon() -> None:
     assert decide(NEW, [LOGD, DAEMON, child], None).stop == ()
 
 
+def test_a_process_that_has_lost_its_parent_is_the_same() -> None:
+    assert a_process(LIBVIRTD, NEW, 11, parent=99) == DAEMON
+
+
 def test_a_daemon_that_does_not_stay_is_started_ever_more_slowly_and_one_that_stayed_at_once() -> None:
     restarts = Restarts(first=1.0, most=8.0, calm=60.0)
     now, pauses = 0.0, []
