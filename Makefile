@@ -9,6 +9,7 @@ OPERATOR ?= 1
 AGENT ?= 1
 SCHEDULER ?= 0
 KUBELETS ?= 0
+LIBVIRT ?= 1
 # 1.36, the newest, where left out; or 1.32, the oldest that Berth supports.
 KUBERNETES ?=
 ACCELERATOR ?= tcg
@@ -30,7 +31,7 @@ COUNT ?= 20
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo 'Variables: CLUSTER=name NODES=2 OPERATOR=1 AGENT=1 SCHEDULER=0 KUBELETS=0 KUBERNETES=1.36|1.32 ACCELERATOR=tcg|kvm|auto BACKEND=auto|process|kind'
+	@echo 'Variables: CLUSTER=name NODES=2 OPERATOR=1 AGENT=1 SCHEDULER=0 KUBELETS=0 LIBVIRT=1 KUBERNETES=1.36|1.32 ACCELERATOR=tcg|kvm|auto BACKEND=auto|process|kind'
 	@echo '           BENCH=boot TESTS=tests/unit'
 
 bootstrap: ## Install what is missing, and make .venv
@@ -38,7 +39,7 @@ bootstrap: ## Install what is missing, and make .venv
 
 up: bootstrap ## Make a cluster (CLUSTER, NODES, OPERATOR, AGENT)
 	@$(DEV) up --cluster $(CLUSTER) --nodes $(NODES) --operator $(OPERATOR) --agent $(AGENT) --scheduler $(SCHEDULER) \
-	  --kubelets $(KUBELETS) $(addprefix --kubernetes ,$(KUBERNETES)) --accelerator $(ACCELERATOR) --backend $(BACKEND)
+	  --kubelets $(KUBELETS) --libvirt $(LIBVIRT) $(addprefix --kubernetes ,$(KUBERNETES)) --accelerator $(ACCELERATOR) --backend $(BACKEND)
 
 down: bootstrap ## Leave nothing of the cluster behind
 	@$(DEV) down --cluster $(CLUSTER)

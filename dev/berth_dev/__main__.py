@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--agent", type=_switch, default=True, metavar="0|1", help="run an agent on each node (1)")
     up.add_argument("--scheduler", type=_switch, default=False, metavar="0|1", help="run kube-scheduler (0)")
     up.add_argument("--kubelets", type=_switch, default=False, metavar="0|1", help="let nodes run Pods, not Berth (0)")
+    up.add_argument(
+        "--libvirt",
+        type=_switch,
+        default=True,
+        metavar="0|1",
+        help="have a libvirtd on nodes; 0: the chart brings it (1)",
+    )
     up.add_argument("--durable-etcd", type=_switch, default=False, metavar="0|1", help="let etcd sync to disk (0)")
     up.add_argument("--accelerator", default="tcg", choices=["auto", "kvm", "tcg"], help="how guests run (tcg)")
     releases = [release.minor for release in RELEASES]
@@ -125,6 +132,7 @@ def _up(arguments: argparse.Namespace) -> int:
         agent=arguments.agent and not arguments.kubelets,
         scheduler=arguments.scheduler,
         kubelets=arguments.kubelets,
+        libvirt=arguments.libvirt,
         kubernetes=arguments.kubernetes,
         durable_etcd=arguments.durable_etcd,
         accelerator=arguments.accelerator,
@@ -190,9 +198,10 @@ def _install(arguments: argparse.Namespace) -> int:
     from berth_dev import releases  # noqa: PLC0415 - the other commands bring no chart anywhere
 
     cluster, project, say = Cluster.load(arguments.cluster), startup.project_root(), timed_lines()
-    archives = [build(cache_root(), project, say) for build in (containers.operator_image, containers.agent_image)]
+    wanted = ("operator", "agent") if cluster.run.options.libvirt else ("operator", "agent", "libvirt")
+    built = [_CONTAINERS[name](cache_root(), project, say) for name in wanted]
     chosen = [argument for value in arguments.set for argument in ("--set", value)]
-    print(releases.install(cluster, project / "charts" / "berth", *chosen, images=archives))
+    print(releases.install(cluster, project / "charts" / "berth", *chosen, images=built))
     say("Berth is ready")
     return 0
 

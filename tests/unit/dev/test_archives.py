@@ -7,7 +7,16 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from berth_dev.archives import ImageContent, full_name, names_in, write_archive
+from berth_dev.archives import (
+    ImageContent,
+    amend,
+    configuration,
+    full_name,
+    layers,
+    names_in,
+    read_file,
+    write_archive,
+)
 
 _CONTENT = ImageContent(("/bin/tool", "--now"), {"/bin/tool": b"program"}, {"/bin/alias": "tool"}, user="65535:65535")
 
@@ -62,3 +71,17 @@ def test_an_archive_tells_what_its_image_is_called(tmp_path: Path) -> None:
     target = tmp_path / "image.tar"
     write_archive(target, "tool:1", _CONTENT)
     assert names_in(target) == ["docker.io/library/tool:1"]
+
+
+def test_an_image_with_other_files_is_the_same_but_for_these(tmp_path: Path) -> None:
+    write_archive(tmp_path / "image.tar", "tool:1", _CONTENT)
+    amend(tmp_path / "image.tar", tmp_path / "other.tar", "tool:2", {"/bin/tool": b"newer", "/bin/more": b"more"})
+    other = tmp_path / "other.tar"
+    assert names_in(other) == ["docker.io/library/tool:2"]
+    assert (read_file(other, "bin/tool"), read_file(other, "bin/more")) == (b"newer", b"more")
+    assert configuration(other) == configuration(tmp_path / "image.tar")
+    assert [next(layers(other))] == list(layers(tmp_path / "image.tar"))
+    with tarfile.open(other) as archive:
+        manifest = json.loads(_blob(archive, json.loads(_read(archive, "index.json"))["manifests"][0]))
+        config = json.loads(_blob(archive, manifest["config"]))
+    assert config["rootfs"]["diff_ids"] == [layer["digest"] for layer in manifest["layers"]]

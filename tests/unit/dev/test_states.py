@@ -71,3 +71,9 @@ def test_a_killed_holder_holds_no_longer(tmp_path: Path) -> None:
         child.wait(timeout=10)
     with states.locked(tmp_path / "x", timeout=0):
         pass
+
+
+def test_nodes_without_a_libvirtd_take_kubelets_for_the_chart_to_bring_one() -> None:
+    with pytest.raises(DevError, match="kubelets"):
+        Options(libvirt=False)
+    assert not Options(libvirt=False, kubelets=True, operator=False, agent=False).libvirt
