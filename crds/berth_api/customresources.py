@@ -21,7 +21,7 @@ KEPT = {
     "kustomize.toolkit.fluxcd.io/prune": "disabled",
 }
 """On each definition: a tool that takes away what it installed would take every object with the definition. Helm does
-not, for those of a chart's crds/, but Argo CD treats them as it does all else."""
+not, for those of a chart's crds/, but Argo CD and Flux's Kustomizations treat them as they do all else."""
 _READY = '.status.conditions[?(@.type=="Ready")].status'
 
 

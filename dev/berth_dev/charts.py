@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic_settings import BaseSettings
 
+from berth_agent.settings import AgentSettings
 from berth_dev import commands
 from berth_dev.caches import cache_root
 from berth_dev.progress import Say, timed_lines
+from berth_dev.settingschemas import with_settings
 from berth_dev.tools import build_helm
 from berth_dev.valuetables import values_table
+from berth_operator.settings import Settings
 
 NAMESPACE = "berth-system"
 TABLE_BEGIN, TABLE_END = "<!-- values: generated -->", "<!-- values: end -->"
@@ -24,6 +28,9 @@ _KUBE_VERSION = "1.36.0"
 _HEADER = "# Generated from charts/berth by `make generate`. Do not edit.\n"
 _OF_HELM = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 _MUTATING = frozenset({"MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"})
+_DEFAULTS = frozenset({"StoragePool", "VirtualNetwork"})
+"""Kinds of what stays when Berth goes: `kubectl delete -f berth.yaml` is what `helm uninstall` is."""
+_SETTINGS: Mapping[str, type[BaseSettings]] = {"operatorSettings": Settings, "agentSettings": AgentSettings}
 
 Render = Callable[..., str]
 """Runs `helm template` with further arguments; its standard output."""
@@ -53,14 +60,17 @@ def generated(project: Path, render: Render) -> dict[Path, str]:
     base = {
         "crds.yaml": definitions,
         "namespace.yaml": [namespace],
-        "berth.yaml": [each for each in objects if each["kind"] not in _MUTATING],
+        "berth.yaml": [each for each in objects if each["kind"] not in _MUTATING | _DEFAULTS],
+        "defaults.yaml": [each for each in objects if each["kind"] in _DEFAULTS],
     }
     policy = {"policy.yaml": [each for each in objects if each["kind"] in _MUTATING]}
     install = Path("docs", "install.md")
+    schema = Path("charts", "berth", "values.schema.json")
     return {
         **{Path("charts", "berth", "crds", path.name): path.read_text() for path in _crds(project)},
         **_folder(kustomize / "base", base, "kustomize.config.k8s.io/v1beta1", "Kustomization"),
         **_folder(kustomize / "finalizer-policy", policy, "kustomize.config.k8s.io/v1alpha1", "Component"),
+        schema: with_settings((project / schema).read_text(), _SETTINGS),
         install: _with_table((project / install).read_text(), (project / "charts/berth/values.yaml").read_text()),
     }
 

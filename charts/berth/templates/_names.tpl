@@ -1,13 +1,27 @@
 {{/* Labels of everything. Names are fixed: Berth's kinds are the cluster's, so there is one Berth in a cluster. */}}
-{{- define "berth.labels" -}}
+{{- define "berth.ownLabels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 app.kubernetes.io/part-of: berth
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "berth.labels" -}}
+{{ include "berth.ownLabels" . }}
 {{- with .Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/*
+Labels of an object for which values name more: each key once, the chart's own before those, and those before commonLabels.
+Takes root, more, and a part's name or "".
+*/}}
+{{- define "berth.labelsWith" -}}
+{{- $labels := include "berth.ownLabels" .root | fromYaml }}
+{{- with .part }}{{ $labels = merge $labels (include "berth.selector" . | fromYaml) }}{{ end }}
+{{- toYaml (merge $labels .more .root.Values.commonLabels) }}
 {{- end }}
 
 {{/* What selects a part's Pods; never changed, since a Deployment's selector cannot be. Takes a part's name. */}}
@@ -44,7 +58,8 @@ imagePullSecrets:
 
 {{/*
 The manifests of a file as they are for this release: in its namespace, with its labels. The files name the namespace
-berth-system, and are applied as they are by whoever uses no Helm. Takes root and path.
+berth-system, and are applied as they are by whoever uses no Helm. Takes root, path, and if there are any, without: resources
+whose rules are left out.
 */}}
 {{- define "berth.manifests" -}}
 {{- $root := .root -}}
@@ -53,6 +68,11 @@ berth-system, and are applied as they are by whoever uses no Helm. Takes root an
 {{- if hasKey $object "kind" }}
 {{- $labels := merge (include "berth.labels" $root | fromYaml) ($object.metadata.labels | default dict) }}
 {{- $_ := set $object.metadata "labels" $labels }}
+{{- if $.without }}
+{{- $rules := list }}
+{{- range $object.rules }}{{ if not (has (first .resources) $.without) }}{{ $rules = append $rules . }}{{ end }}{{ end }}
+{{- if $object.rules }}{{ $_ := set $object "rules" $rules }}{{ end }}
+{{- end }}
 ---
 {{ toYaml $object }}
 {{- end }}

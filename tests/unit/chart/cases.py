@@ -33,6 +33,7 @@ _EVERYTHING = {
         "podAnnotations": {"example.com/a": "b"},
         "affinity": {"nodeAffinity": {}},
     },
+    "priorityQuota": {"create": True},
     "defaults": {"virtualNetwork": {"create": True, "spec": {"cni": {"plugins": [{"type": "bridge"}]}}}},
     "metrics": {
         "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},

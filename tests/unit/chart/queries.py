@@ -3,6 +3,7 @@
 A query that names a label which its metric has not got is not an error to Prometheus: it finds nothing, for ever.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -18,7 +19,15 @@ from berth_operator.metrics import Metrics
 
 TARGET = frozenset({"instance", "job", "pod"})
 """What Prometheus itself puts on every series, by what was scraped."""
+ON_A_NODE = re.compile(r"berth_(agent|vm)_|up$")
+"""Series that agents are behind: the chart's PodMonitor gives these the label `node`."""
+KUBE_STATE = {
+    f"kube_daemonset_status_{name}": frozenset({"namespace", "daemonset"})
+    for name in ("desired_number_scheduled", "number_ready")
+}
+"""Of kube-state-metrics, by its documentation (docs/metrics/workload/daemonset-metrics.md), what alerts ask for."""
 _HISTOGRAM = ("bucket", "sum", "count")
+_WITHOUT_LABELS = frozenset({"absent", "scalar", "vector"})
 _KEEPING = ("topk", "bottomk")
 """Aggregations that choose series, and leave them their labels."""
 
@@ -38,7 +47,7 @@ def series() -> Mapping[str, frozenset[str]]:
     Metrics(operator, profiles=["default"], filters=["Memory"])
     MeteredApi(FakeApi(), operator)
     agent.registry.register(GuestFigures(lambda: 0.0))
-    found: dict[str, frozenset[str]] = {"up": frozenset()}
+    found: dict[str, frozenset[str]] = {"up": frozenset(), **KUBE_STATE}
     for registry in (operator, agent.registry):
         for collector in list(registry._collector_to_names):
             for family in collector.collect():
@@ -77,8 +86,8 @@ def _labels(node: promql.Expr) -> frozenset[str]:
             found = _aggregated(node)
         case promql.Call():
             found = found.union(*map(_labels, node.args))
-            if node.func.name == "histogram_quantile":
-                found -= {"le"}
+            found -= {"le"} if node.func.name == "histogram_quantile" else frozenset()
+            found = frozenset() if node.func.name in _WITHOUT_LABELS else found
         case promql.BinaryExpr():
             found = _labels(node.lhs) or _labels(node.rhs)
         case promql.ParenExpr() | promql.UnaryExpr() | promql.SubqueryExpr():
@@ -89,7 +98,7 @@ def _labels(node: promql.Expr) -> frozenset[str]:
 def _selected(selector: promql.VectorSelector) -> frozenset[str]:
     if selector.name is None or selector.name not in series():
         raise UnknownMetricError(f"nobody serves {selector.prettify()}")
-    labels = series()[selector.name] | TARGET
+    labels = series()[selector.name] | TARGET | ({"node"} if ON_A_NODE.match(selector.name) else frozenset())
     _check(frozenset(matcher.name for matcher in selector.matchers.matchers), labels, selector)
     return labels
 

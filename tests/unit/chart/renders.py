@@ -80,13 +80,15 @@ def helm_program() -> Path:
     return build_helm(cache_root(), silent)
 
 
-def render(*arguments: str, values: Mapping[str, Any] | None = None, kubernetes: str = "1.36.0") -> Release:
-    """Render the chart.
+def render(
+    *arguments: str, values: Mapping[str, Any] | None = None, kubernetes: str = "1.36.0", chart: Path = CHART
+) -> Release:
+    """Render the chart, or another one.
 
     Raises:
         CommandError: helm refuses; the message has what it said.
     """
-    base = ["template", "berth", str(CHART), "--namespace", NAMESPACE, "--kube-version", kubernetes]
+    base = ["template", "berth", str(chart), "--namespace", NAMESPACE, "--kube-version", kubernetes]
     given = ["--values", "-"] if values else []
     argv = [str(helm_program()), *base, *given, *arguments]
     return Release(commands.run(argv, stdin=json.dumps(values) if values else None, timeout=60.0).stdout)

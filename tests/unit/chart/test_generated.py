@@ -7,7 +7,7 @@ import yaml
 from tests.unit.chart.cases import rendered
 from tests.unit.chart.renders import CHART, PROJECT, helm_program, render
 
-from berth_api.customresources import CUSTOM_RESOURCES, definition
+from berth_api.customresources import CUSTOM_RESOURCES, KEPT, definition
 from berth_dev import charts, commands
 from berth_dev.errors import CommandError
 
@@ -42,11 +42,29 @@ def test_no_tool_takes_definitions_away_and_every_object_with_them() -> None:
     for each in (*carried, *yaml.safe_load_all((BASE / "base" / "crds.yaml").read_text())):
         told = each["metadata"]["annotations"]["argocd.argoproj.io/sync-options"]
         assert set(told.split(",")) == {"Prune=false", "Delete=false"}, each["metadata"]["name"]
+        assert each["metadata"]["annotations"]["kustomize.toolkit.fluxcd.io/prune"] == "disabled"
     assert {each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in carried} == {"keep"}
 
 
+def test_no_tool_takes_away_what_is_in_the_base_and_outlives_berth() -> None:
+    built = commands.run(["kubectl", "kustomize", str(BASE / "base")]).stdout
+    kept = [
+        each
+        for each in yaml.safe_load_all(built)
+        if each["kind"] in {"CustomResourceDefinition", "Namespace", "StoragePool"}
+    ]
+    assert len(kept) == len(CUSTOM_RESOURCES) + 2
+    for each in kept:
+        annotations = each["metadata"]["annotations"]
+        assert annotations["kustomize.toolkit.fluxcd.io/prune"] == "disabled", each["metadata"]["name"]
+        assert annotations["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+    removed = {each["kind"] for each in yaml.safe_load_all((BASE / "base" / "berth.yaml").read_text())}
+    assert not removed & {each["kind"] for each in kept}, "install.md: deleting that file deletes no VM"
+
+
 def test_the_base_holds_what_the_chart_installs_and_nothing_of_helms() -> None:
-    objects = list(yaml.safe_load_all((BASE / "base" / "berth.yaml").read_text()))
+    files = [(BASE / "base" / name).read_text() for name in ("berth.yaml", "defaults.yaml")]
+    objects = [each for text in files for each in yaml.safe_load_all(text)]
     hooks = {"berth-crds", "berth-test"}
     chart = {
         (each["kind"], each["metadata"]["name"])
@@ -54,7 +72,7 @@ def test_the_base_holds_what_the_chart_installs_and_nothing_of_helms() -> None:
         if each["metadata"]["name"] not in hooks
     }
     assert {(each["kind"], each["metadata"]["name"]) for each in objects} == chart
-    assert "helm" not in (BASE / "base" / "berth.yaml").read_text().lower()
+    assert not any("helm" in text.lower() for text in files)
 
 
 def test_kubectl_builds_the_base_with_the_component(tmp_path: Path) -> None:
@@ -74,7 +92,7 @@ def test_the_default_pool_is_the_one_that_a_cluster_without_helm_gets() -> None:
     file = yaml.safe_load((CHART / "files" / "defaults" / "storagepool.yaml").read_text())
     pool = rendered("defaults on 1.36").one("StoragePool", "default")
     assert pool["spec"] == file["spec"]
-    assert pool["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert pool["metadata"]["annotations"] == KEPT
 
 
 def test_the_chart_lints() -> None:

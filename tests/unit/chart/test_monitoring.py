@@ -8,7 +8,10 @@ import pytest
 import yaml
 from tests.unit.chart.cases import rendered
 from tests.unit.chart.queries import UnknownLabelError, UnknownMetricError, labels_of, series
-from tests.unit.chart.renders import CHART, PROJECT
+from tests.unit.chart.renders import CHART, PROJECT, render
+
+from berth_agent.settings import AgentSettings
+from berth_operator.settings import Settings
 
 ALERTS = [
     rule
@@ -20,8 +23,11 @@ DOCS = sorted((PROJECT / "docs").glob("metrics*.md"))
 _SELECTED = re.compile(r'\b(berth_[a-z0-9_]+)\{(\w+)=~?"([^"]*)"')
 _IN_TEXT = re.compile(r"\$labels\.(\w+)")
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}")
-_UNDERSTOOD = re.compile(r" \$(value( \| humanize(1024|Duration|Percentage)?)?|labels\.\w+) ")
-"""A value in one of Prometheus' notations, or a label. Only the alert itself would show what it does not understand."""
+_UNDERSTOOD = re.compile(
+    r" (\$(value( \| humanize(1024|Duration|Percentage)?)?|labels\.\w+)|or \$labels\.\w+ \$labels\.\w+) "
+)
+"""A value in one of Prometheus' notations, a label, or the first of two that is there. Only the alert itself would show
+what it does not understand."""
 _IN_LEGEND = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 
 
@@ -102,6 +108,35 @@ def test_each_alert_says_how_bad_it_is_and_what_it_means() -> None:
     for rule in ALERTS:
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert {"summary", "description"} <= rule["annotations"].keys()
+
+
+@pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
+def test_an_alert_about_one_agent_names_its_node(rule: dict[str, Any]) -> None:
+    """Agents are in the network of their nodes: an address and a port is all that Prometheus itself calls them."""
+    if "instance" in labels_of(rule["expr"]):
+        assert "{{ or $labels.node $labels.instance }}" in rule["annotations"]["summary"]
+
+
+def test_an_old_heartbeat_is_told_before_a_node_gets_no_more_vms() -> None:
+    (rule,) = [each for each in ALERTS if each["alert"] == "BerthAgentHeartbeatOld"]
+    age = float(rule["expr"].partition("> ")[2])
+    beat = AgentSettings.model_fields["heartbeat"].default
+    assert "for" not in rule
+    assert beat < age <= Settings.model_fields["heartbeat_timeout"].default / 2
+
+
+def test_what_nobody_serves_or_scrapes_is_told_as_that() -> None:
+    asked = {rule["alert"]: rule["expr"] for rule in ALERTS if "absent(" in rule["expr"] or "vector(" in rule["expr"]}
+    assert asked == {
+        "BerthOperatorsNotScraped": "absent(berth_operator_leading)",
+        "BerthAgentsNotScraped": 'absent(up{job=~".*berth-agent.*"})',
+    }
+
+
+@pytest.mark.parametrize("served", [True, False])
+def test_there_are_alerts_only_where_there_are_metrics(served: bool) -> None:
+    release = render(values={"metrics": {"enabled": served, "prometheusRule": {"enabled": True}}})
+    assert release.has("PrometheusRule", "berth") is served
 
 
 def test_rules_are_rendered_as_they_are_with_links_to_their_runbooks() -> None:

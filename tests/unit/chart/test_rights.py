@@ -3,10 +3,11 @@
 import pytest
 import yaml
 from tests.unit.chart.cases import rendered
-from tests.unit.chart.renders import CHART, NAMESPACE, Object, Release, leaves, named
+from tests.unit.chart.renders import CHART, NAMESPACE, Object, Release, leaves, named, render
 
 FILES = CHART / "files"
 OURS = "berth-system"
+OF_ANCHORS = {"pods", "pods/resize", "poddisruptionbudgets"}
 
 
 def of_the_files(folder: str) -> list[Object]:
@@ -103,3 +104,29 @@ def test_the_jobs_rights_are_there_before_it_and_go_with_it() -> None:
 def test_the_finalizer_policy_is_there_where_the_server_has_such_policies() -> None:
     assert not rendered("defaults on 1.32").of("MutatingAdmissionPolicy")
     assert rendered("defaults on 1.36").of("MutatingAdmissionPolicy")
+
+
+def test_an_operator_without_anchors_may_do_nothing_to_pods() -> None:
+    values = {"anchor": {"enabled": False}}
+    with_them, without = rendered("defaults on 1.36"), render(values=values)
+    for kind in ("Role", "ClusterRole"):
+        kept, all_of_them = (each.one(kind, "berth-operator")["rules"] for each in (without, with_them))
+        assert kept == [rule for rule in all_of_them if not OF_ANCHORS & set(rule["resources"])]
+    assert len(without.one("Role", "berth-operator")["rules"]) < len(with_them.one("Role", "berth-operator")["rules"])
+    assert without.one("ClusterRole", "berth-agent") == with_them.one("ClusterRole", "berth-agent")
+
+
+def test_roles_that_nobody_has_by_themselves_are_there_without_those_that_users_get() -> None:
+    release = render(values={"rbac": {"userRoles": False}})
+    assert release.has("ClusterRole", "berth-cluster-admin")
+    assert release.has("ClusterRole", "berth-explain")
+    assert release.has("Role", "berth-explain")
+    for role in release.of("ClusterRole"):
+        assert not any("aggregate-to" in label for label in role["metadata"]["labels"]), named(role)
+    groups = [subject for each in release.of("ClusterRoleBinding") for subject in each["subjects"]]
+    assert {subject["kind"] for subject in groups} == {"ServiceAccount"}
+
+
+def test_the_job_outlasts_helms_own_patience_so_that_its_pod_can_be_asked() -> None:
+    job = rendered("defaults on 1.36").one("Job", "berth-crds")
+    assert job["spec"]["activeDeadlineSeconds"] > 300

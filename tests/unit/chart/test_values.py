@@ -1,7 +1,9 @@
 """Values: what is wrong is refused with words that say what, and what can be said at all is documented."""
 
 import json
+import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from berth_operator.settings import Settings
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
 PARTS: Mapping[str, tuple[type[BaseSettings], str, str, str]] = {
     "operator": (Settings, "BERTH_OPERATOR_", "Deployment", "berth-operator"),
     "agent": (AgentSettings, "BERTH_AGENT_", "DaemonSet", "berth-agent"),
@@ -31,18 +34,42 @@ NOT_IN_A_POD = {"kubeconfig", "identity", "lease_name", "netns_dir"}
     [
         ({"operator": {"replicas": "two"}}, "at '/operator/replicas': got string, want integer"),
         ({"libvirt": {"mode": "remote"}}, "at '/libvirt/mode': value must be one of 'host', 'managed'"),
-        ({"libvirt": {"managed": {"image": {"tag": "latest"}}}}, "at '/libvirt/managed/image/tag'"),
+        (
+            {"libvirt": {"managed": {"image": {"tag": "latest"}}}},
+            "at '/libvirt/managed/image/pullPolicy': value must be 'Al",
+        ),
         ({"libvirt": {"managed": {"rootDir": "libvirt"}}}, "at '/libvirt/managed/rootDir'"),
         ({"agent": {"stateDir": "var/lib"}}, "at '/agent/stateDir': 'var/lib' does not match"),
         ({"agent": {"stateDir": "/var/../etc; rm -rf /"}}, "at '/agent/stateDir'"),
         ({"agent": {"storageDirs": ["/"]}}, "at '/agent/storageDirs/0'"),
         ({"agent": {"capabilities": ["ALL"]}}, "at '/agent/capabilities/0'"),
-        ({"operator": {"image": {"tag": "latest"}}}, "at '/operator/image/tag'"),
+        ({"operator": {"image": {"tag": "latest"}}}, "at '/operator/image/pullPolicy': value must be 'Always'"),
+        ({"operator": {"image": {"repository": "berth-operator:1"}}}, "at '/operator/image/repository'"),
+        ({"imageRegistry": "https://registry.example.com"}, "at '/imageRegistry'"),
+        ({"imageRegistry": "registry.example.com/Team"}, "at '/imageRegistry'"),
         ({"operator": {"image": {"digest": "sha256:beef"}}}, "at '/operator/image/digest'"),
         ({"operater": {}}, "additional properties 'operater' not allowed"),
         ({"agent": {"nodeselector": {}}}, "at '/agent': additional properties 'nodeselector' not allowed"),
         ({"operator": {"settings": {"heartbeat_timout": 4}}}, "additional properties 'heartbeat_timout' not allowed"),
         ({"operator": {"settings": {"kubeconfig": "/x"}}}, "additional properties 'kubeconfig' not allowed"),
+        (
+            {"operator": {"settings": {"workers": 2.5}}},
+            "at '/operator/settings/workers': got number, want integer or str",
+        ),
+        (
+            {"operator": {"settings": {"retell": "soon"}}},
+            "at '/operator/settings/retell': 'soon' does not match pattern",
+        ),
+        ({"operator": {"settings": {"mac_prefix": "03:be"}}}, "at '/operator/settings/mac_prefix'"),
+        (
+            {"agent": {"settings": {"accelerator": "hvf"}}},
+            "at '/agent/settings/accelerator': value must be one of 'auto'",
+        ),
+        ({"agent": {"settings": {"anchor_patience": 0}}}, "at '/agent/settings/anchor_patience': minimum"),
+        ({"agent": {"ports": {"health": 10480}}}, "agent.ports: health and metrics are both 10480"),
+        ({"priorityQuota": {"pods": 0}}, "at '/priorityQuota/pods': minimum"),
+        ({"metrics": {"serviceMonitor": {"interval": "often"}}}, "at '/metrics/serviceMonitor/interval'"),
+        ({"metrics": {"serviceMonitor": {"interval": ""}}}, "at '/metrics/serviceMonitor/interval'"),
         ({"operator": {"logLevel": "LOUD"}}, "at '/operator/logLevel': value must be one of"),
         ({"operator": {"ports": {"health": 80}}}, "at '/operator/ports/health': minimum"),
         ({"commonLabels": {"app.kubernetes.io/instance": "mine"}}, "at '/commonLabels'"),
@@ -56,6 +83,46 @@ def test_a_bad_value_is_refused_with_its_path(values: Mapping[str, Any], said: s
     with pytest.raises(CommandError) as refused:
         render(values=values)
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"imageRegistry": "registry.example.com/team/"},
+        {"imageRegistry": "registry.example.com:5000"},
+        {"imageRegistry": "localhost:5000/a_b/c-d"},
+        {"imageRegistry": "team"},
+        {"operator": {"image": {"repository": "10.1.2.3:5000/team/berth-operator"}}},
+        {"operator": {"image": {"tag": "latest", "pullPolicy": "Always"}}},
+        {"anchor": {"image": {"tag": "latest"}}},
+        {
+            "operator": {
+                "settings": {"heartbeat_timeout": "40", "workers": 8, "backoff_first": "0.25", "mac_prefix": 52}
+            }
+        },
+        {"agent": {"settings": {"accelerator": "tcg", "image_denied_cidrs": "", "image_keep": 0, "workers": "4"}}},
+        {"operator": {"ports": {"health": 9090}}},
+        {"agent": {"ports": {"health": 10480}}, "metrics": {"enabled": False}},
+        {"crds": {"deadlineSeconds": 120}},
+        *({"metrics": {"serviceMonitor": {"interval": each}}} for each in ("1h", "90s", "1m30s", "500ms")),
+    ],
+)
+def test_a_good_value_is_taken(values: Mapping[str, Any]) -> None:
+    assert render(values=values).has("Deployment", "berth-operator")
+
+
+@pytest.mark.parametrize("switch", [True, False, None])
+def test_a_chart_that_depends_on_this_one_can_switch_it(tmp_path: Path, switch: bool | None) -> None:
+    """Helm hands a dependency all values below its name, its condition's as well."""
+    dependency = {"name": "berth", "version": VERSION, "repository": "", "condition": "berth.enabled"}
+    whole = {"apiVersion": "v2", "name": "whole", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(json.dumps(whole))
+    given: dict[str, Any] = {"operator": {"replicas": 3}}
+    given |= {} if switch is None else {"enabled": switch}
+    (tmp_path / "values.yaml").write_text(json.dumps({"berth": given, "global": {"a": 1}}))
+    shutil.copytree(CHART, tmp_path / "charts" / "berth")
+    release = render(chart=tmp_path)
+    assert [each["spec"]["replicas"] for each in release.of("Deployment")] == ([] if switch is False else [3])
 
 
 def test_an_older_kubernetes_is_refused() -> None:
@@ -82,9 +149,10 @@ def test_every_value_that_the_schema_knows_has_a_default_and_the_other_way_round
         while "$ref" in schema:
             schema = SCHEMA["definitions"][schema["$ref"].removeprefix("#/definitions/")]
         if not path.endswith((".settings", ".requests", ".limits")) and "properties" in schema:
-            assert set(schema["properties"]) - {"global"} == set(value), path
+            of_helm = set() if path else {"global", "enabled"}
+            assert set(schema["properties"]) - of_helm == set(value), path
             for name, child in schema["properties"].items():
-                if name != "global":
+                if name not in of_helm:
                     check(child, value[name], f"{path}.{name}")
 
     check(SCHEMA, VALUES, "")

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 
+import pytest
 from tests.unit.chart.cases import rendered
-from tests.unit.chart.renders import Container, Release
+from tests.unit.chart.renders import Container, Release, render
 
 from berth_operator.controllers.anchorpods import ACCOUNT
 
@@ -114,6 +115,52 @@ def test_what_runs_for_long_is_probed(release: Release) -> None:
         # The one that watches over libvirtd has nothing that could hang; libvirtd itself is not its child.
         if container.spec["name"] != "libvirtd":
             assert {"livenessProbe", "startupProbe"} <= container.spec.keys(), container
+
+
+def test_parts_run_only_where_their_images_do() -> None:
+    """The Dockerfile takes libraries and programs of one architecture."""
+    release = rendered("defaults on 1.36")
+    assert len(release.pods) >= 4
+    for owner, pod in release.pods:
+        assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}, owner
+
+
+def test_no_directory_that_a_node_lacks_keeps_its_agent_away() -> None:
+    pod = rendered("everything").one("DaemonSet", "berth-agent")["spec"]["template"]["spec"]
+    types = {each["hostPath"]["path"]: each["hostPath"]["type"] for each in pod["volumes"] if "hostPath" in each}
+    assert {"/srv/pool", "/mnt/nfs", "/srv/images", "/usr/lib/cni"} <= types.keys()
+    assert set(types.values()) == {"DirectoryOrCreate"}
+
+
+@pytest.mark.parametrize(
+    ("given", "seen"),
+    [
+        ({}, {"/run/libvirt": "/run/libvirt"}),
+        ({"socketDir": "/var/run/libvirt"}, {"/run/libvirt": "/var/run/libvirt"}),
+        ({"socketDir": "/srv/virt"}, {"/run/libvirt": "/srv/virt"}),
+        (
+            {"socketDir": "/srv/virt", "uri": "qemu:///system?socket=/srv/virt/libvirt-sock"},
+            {"/run/libvirt": "/srv/virt", "/srv/virt": "/srv/virt"},
+        ),
+    ],
+)
+def test_the_agent_has_libvirts_sockets_where_its_client_looks(
+    given: Mapping[str, str], seen: Mapping[str, str]
+) -> None:
+    pod = render(values={"libvirt": given}).one("DaemonSet", "berth-agent")["spec"]["template"]["spec"]
+    paths = {each["name"]: each["hostPath"]["path"] for each in pod["volumes"] if "hostPath" in each}
+    mounts = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "libvirt"]
+    assert {each["mountPath"]: paths[each["name"]] for each in mounts} == seen
+
+
+def test_critical_pods_are_admitted_by_a_quota_where_that_is_asked_for() -> None:
+    assert not rendered("defaults on 1.36").of("ResourceQuota")
+    (quota,) = rendered("everything").of("ResourceQuota")
+    assert quota["spec"]["hard"] == {"pods": "10000"}
+    (scope,) = quota["spec"]["scopeSelector"]["matchExpressions"]
+    assert scope["scopeName"] == "PriorityClass"
+    used = {pod["spec"].get("priorityClassName") for _, pod in rendered("everything").pods} - {None}
+    assert set(scope["values"]) == used == {"system-cluster-critical", "system-node-critical"}
 
 
 def test_probes_and_services_name_ports_that_are_there(release: Release) -> None:
