@@ -53,6 +53,7 @@ class Harmless:
 
 
 MARKUP = "a'/><disk type='block'><source dev='/dev/sda'/></disk><x y='"
+_DISK_SIZES = "policy berth-disk-sizes"
 _KERNEL = {"imageRef": {"name": "kernel"}}
 
 
@@ -231,7 +232,7 @@ MACHINES: tuple[Refused, ...] = (
     Refused("memory-1n", "a billionth of a byte of memory", {"spec.memory.size": "1n"}, "at least 16Mi"),
     Refused("memory-negative", "-1Gi of memory", {"spec.memory.size": "-1Gi"}, "must be a quantity"),
     Refused("memory-digits", "other scripts' digits", {"spec.memory.size": "\uff11Gi"}, "must be a quantity"),
-    Refused("disk-16e", "a disk of 16E", {"spec.disks.0.size": "16E"}, "at most 16Ti"),
+    Refused("disk-16e", "a disk of 16E", {"spec.disks.0.size": "16E"}, "at most 16Ti", _DISK_SIZES),
     Refused(
         "grace-forever",
         "a grace period of 2^31 seconds",
