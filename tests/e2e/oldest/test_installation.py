@@ -99,6 +99,15 @@ def test_guests_outlive_their_agents_pods(berth: Installation) -> None:
     assert berth.booted() == berth.boots
 
 
+def test_an_upgrade_applies_the_crds_and_replaces_every_pod_and_no_guest(berth: Installation) -> None:
+    former = {pod["metadata"]["uid"] for component in ("operator", "agent") for pod in berth.pods(component)}
+    berth.install("upgraded", "--set", "operator.logLevel=DEBUG", "--set", "agent.logLevel=DEBUG")
+    pods = [pod for component in ("operator", "agent") for pod in berth.pods(component)]
+    assert not former & {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+    berth.wait_ready()
+    assert berth.booted() == berth.boots
+
+
 def test_guests_run_on_when_berth_is_uninstalled_and_go_when_it_is_back(berth: Installation) -> None:
     berth.cluster.helm("uninstall", releases.RELEASE, "-n", NAMESPACE, "--wait", timeout=120)
     wait_until(lambda: not berth.pods("operator") and not berth.pods("agent"), "Berth's Pods are gone")

@@ -9,6 +9,7 @@ import pytest
 from tests.integration.api.apiserver import PROJECT, ApiServer, running
 
 from berth_dev.caches import cache_root
+from berth_dev.kubernetesreleases import NEWEST, RELEASES
 from berth_dev.progress import silent
 from berth_dev.tools import build_helm
 
@@ -27,10 +28,14 @@ Helm = Callable[..., subprocess.CompletedProcess[str]]
 Operator = Callable[..., subprocess.CompletedProcess[str]]
 
 
+on_each_release = pytest.mark.parametrize("fresh", RELEASES, indirect=True, ids=lambda release: str(release.minor))
+"""Of tests that are run on the oldest supported release of Kubernetes, too."""
+
+
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[ApiServer]:
+def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ApiServer]:
     """An API server of the test's own, without definitions: to take these away takes longer than to start another."""
-    with running(tmp_path) as ready:
+    with running(tmp_path, getattr(request, "param", NEWEST)) as ready:
         yield ready
 
 

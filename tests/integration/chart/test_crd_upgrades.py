@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.integration.api.apiserver import PROJECT, ApiServer
-from tests.integration.chart.conftest import Operator, git
+from tests.integration.chart.conftest import Operator, git, on_each_release
 from tests.unit.chart.renders import render
 
 from berth_api.customresources import CUSTOM_RESOURCES, definition
@@ -87,6 +87,7 @@ def test_objects_that_the_former_definitions_stored_are_read_and_valid_afterward
     fresh.kubectl("apply", "--dry-run=server", "-f", "-", stdin=text)
 
 
+@on_each_release
 def test_a_field_that_is_new_can_be_used_at_once(fresh: ApiServer, operator: Operator) -> None:
     former = copy.deepcopy(DEFINITIONS)
     schema = former["storagepools.berth.dev"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -104,6 +105,7 @@ def test_a_field_that_is_new_can_be_used_at_once(fresh: ApiServer, operator: Ope
     assert "SHARED" in fresh.kubectl("get", "storagepools")
 
 
+@on_each_release
 def test_a_cluster_without_any_gets_them_all(fresh: ApiServer, operator: Operator) -> None:
     done = operator("apply-crds", fresh.kubeconfig)
 
