@@ -38,6 +38,7 @@ CLEANED = (
     kinds.SECRET,
     kinds.LEASE,
     kinds.PRIORITY_CLASS,
+    kinds.POD_DISRUPTION_BUDGET,
 )
 
 
