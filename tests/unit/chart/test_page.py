@@ -9,6 +9,10 @@ from pathlib import Path
 import yaml
 from tests.unit.chart.renders import PROJECT
 
+from berth_agent.network.chains import parse_chain
+from berth_api.virtualmachineimages import ClusterVirtualMachineImage
+from berth_api.virtualmachines import VirtualMachine
+from berth_api.virtualnetworks import VirtualNetwork
 from berth_dev import commands
 
 PAGE = (PROJECT / "docs" / "install.md").read_text()
@@ -57,3 +61,26 @@ def test_the_kustomization_takes_every_image_from_the_registry_that_it_names(tmp
         f"{registry}berth-{name}" for name in ("operator", "agent", "pause")
     }
     assert len(settings) > 5, "the others are still there"
+
+
+def test_the_first_vm_is_what_the_shell_makes_of_it_and_refers_to_what_is_there() -> None:
+    (text,) = re.findall(r"kubectl apply -f - <<END\n(.*?)^END\n", PAGE, re.DOTALL | re.MULTILINE)
+    shell = f"ssh_key() {{ echo 'ssh-ed25519 AAAA me@home'; }}; cat <<END\n{text.replace('$(cat ', '$(ssh_key ')}END\n"
+    address = "https://images.example/first.qcow2"
+    environment = {"PATH": os.environ["PATH"], "URL": address, "SUM": "a" * 64}
+    said = subprocess.run(
+        ["sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=60, check=True
+    ).stdout
+    image_body, network_body, vm_body = yaml.safe_load_all(said)
+    image = ClusterVirtualMachineImage.from_api(image_body)
+    network = VirtualNetwork.from_api(network_body)
+    vm = VirtualMachine.from_api(vm_body)
+    assert image.spec.source.http is not None
+    assert (image.spec.source.http.url, image.spec.checksum) == (address, f"sha256:{'a' * 64}")
+    (root,), (nic,) = vm.spec.disks, vm.spec.networks or ()
+    assert root.image_ref is not None
+    assert (root.image_ref.kind, root.image_ref.name) == (image_body["kind"], image.metadata.name)
+    assert nic.network_name == network.metadata.name
+    assert vm.spec.cloud_init is not None
+    assert vm.spec.cloud_init.ssh_authorized_keys == ("ssh-ed25519 AAAA me@home",)
+    assert {"ips", "mac"} <= parse_chain(network_body["spec"]["cni"], default_name="first").capabilities
