@@ -89,7 +89,7 @@ class Firmware(Model):
 class Disk(Model):
     """A disk: born from an image, a volume that outlives the VM, or blank.
 
-    What sizes a disk may have is in a policy of the chart (`disk-sizes`): before Kubernetes 1.33 the API server reckons
+    What sizes a disk may have is in a policy of the chart (`disk-sizes`): before Kubernetes 1.34 the API server reckons
     that every quantity of a list is as long as a request may be, and takes no rule that looks at two.
     """
 
