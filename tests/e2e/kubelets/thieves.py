@@ -27,7 +27,7 @@ _KEPT = {"terminationGracePeriodSeconds": 3600}
 _WATCHED = (
     *("vm.berth.dev", "hv", "vmclass", "vmimage", "cvmimage", "vnet", "spool", "nodes", "pods", "secrets", "leases"),
     *("clusterroles", "clusterrolebindings", "roles", "rolebindings", "crds", "csr", "daemonsets", "deployments"),
-    *("validatingadmissionpolicies", "validatingadmissionpolicybindings", "serviceaccounts"),
+    *("validatingadmissionpolicies", "validatingadmissionpolicybindings", "serviceaccounts", "pdb"),
 )
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.integration.security.calls import Request, apply, merge, patch
-from tests.integration.security.rules import CORE, HYPERVISORS, LEASES, SYSTEM, VMS, Attempt, Rule, policy
+from tests.integration.security.rules import BUDGETS, CORE, HYPERVISORS, LEASES, SYSTEM, VMS, Attempt, Rule, policy
 
 RBAC = Rule("RBAC", 403, 'User "system:serviceaccount:berth-system:berth-operator" cannot ')
 NODE = policy("berth-operator-nodes", "the operator may change nothing of a Node but labels")
@@ -11,6 +11,10 @@ NODE_LABELS = policy("berth-operator-nodes", "the operator may change only the l
 MACHINE = policy("berth-operator-virtualmachines", "a VirtualMachine is its user's")
 FOREIGN_POD = policy("berth-operator-pods", "the operator makes, resizes and deletes anchor Pods only")
 STRONG_POD = policy("berth-operator-pods", "an anchor Pod has no volumes, no service account's token and no privilege")
+FOREIGN_BUDGET = policy("berth-operator-budgets", "the operator makes and deletes budgets of anchors only")
+WIDE_BUDGET = policy("berth-operator-budgets", "an anchor's budget selects anchor Pods only")
+FOREIGN_BUDGET = policy("berth-operator-budgets", "the operator makes and deletes budgets of anchors only")
+WIDE_BUDGET = policy("berth-operator-budgets", "an anchor's budget selects anchor Pods only")
 ANCHOR_LABEL = {"berth.dev/anchor": "true"}
 
 
@@ -28,6 +32,17 @@ def anchor(labels: dict[str, str] = ANCHOR_LABEL, container: dict[str, Any] | No
         },
     }
     return Request("POST", f"{SYSTEM}/pods", body)
+
+
+def budget(labels: dict[str, str] = ANCHOR_LABEL, selector: dict[str, str] = ANCHOR_LABEL) -> Request:
+    """Create a PodDisruptionBudget that is an anchor's but for what is given."""
+    body = {"metadata": {"name": "evil", "labels": labels}, "spec": {"selector": {"matchLabels": selector}}}
+    return Request("POST", "/apis/policy/v1/namespaces/berth-system/poddisruptionbudgets?dryRun=All", body)
+
+
+def _budget(labels: dict[str, str], **selected: str) -> Request:
+    spec = {"minAvailable": 1, "selector": {"matchLabels": selected}}
+    return Request("POST", BUDGETS, {"metadata": {"name": "evil", "labels": labels}, "spec": spec})
 
 
 def _attempt(name: str, what: str, request: Request, rule: Rule) -> Attempt:
@@ -87,7 +102,34 @@ OPERATOR_ATTEMPTS: tuple[Attempt, ...] = (
         anchor(serviceAccountName="berth-agent", automountServiceAccountToken=True),
         STRONG_POD,
     ),
+    _attempt("budget", "hold up drains by a budget that is no anchor's", budget({}), FOREIGN_BUDGET),
+    _attempt("wide-budget", "hold them up by an anchor's budget for other Pods", budget(selector={}), WIDE_BUDGET),
     _attempt("delete-pod", "delete an agent's Pod", Request("DELETE", f"{SYSTEM}/pods/agent-1"), FOREIGN_POD),
+    _attempt("label-pod", "label a Pod", merge(f"{SYSTEM}/pods/agent-1", {"metadata": {"labels": ANCHOR_LABEL}}), RBAC),
+    _attempt(
+        "evict",
+        "evict a Pod",
+        Request("POST", f"{SYSTEM}/pods/agent-1/eviction", {"metadata": {"name": "agent-1"}}),
+        RBAC,
+    ),
+    _attempt("budget", "make a budget that is no anchor's", _budget({}, **ANCHOR_LABEL), FOREIGN_BUDGET),
+    _attempt(
+        "wide-budget",
+        "keep Pods from being evicted that are no anchors",
+        _budget(ANCHOR_LABEL, **{"app.kubernetes.io/component": "agent"}),
+        WIDE_BUDGET,
+    ),
+    _attempt("budget-of-all", "keep all Pods from being evicted", _budget(ANCHOR_LABEL), WIDE_BUDGET),
+    _attempt(
+        "delete-budget", "delete the operators' budget", Request("DELETE", f"{BUDGETS}/berth-operator"), FOREIGN_BUDGET
+    ),
+    _attempt("change-budget", "change a budget", merge(f"{BUDGETS}/berth-operator", {"spec": {}}), RBAC),
+    _attempt(
+        "budget-elsewhere",
+        "make a budget elsewhere",
+        Request("POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets", {}),
+        RBAC,
+    ),
     _attempt("pod-elsewhere", "create a Pod elsewhere", Request("POST", f"{CORE}/namespaces/default/pods", {}), RBAC),
     _attempt("token", "have a token made", Request("POST", f"{SYSTEM}/serviceaccounts/berth-agent/token", {}), RBAC),
 )

@@ -1,7 +1,7 @@
 """What a stolen agent token tries on the rest of the cluster."""
 
 from tests.integration.security.calls import Request, merge
-from tests.integration.security.rules import ADMISSION, CORE, GROUP, RBAC, RBAC_GROUP, SYSTEM, VMS, Attempt
+from tests.integration.security.rules import ADMISSION, BUDGETS, CORE, GROUP, RBAC, RBAC_GROUP, SYSTEM, VMS, Attempt
 
 _POD = {
     "metadata": {"name": "evil"},
@@ -79,6 +79,10 @@ CLUSTER = (
         RBAC,
     ),
     Attempt("resize-pod", "resize its anchor Pod", merge(f"{SYSTEM}/pods/agent-1/resize", {"spec": {}}), RBAC),
+    Attempt(
+        "unguard-node", "have a node that VMs hold be drained", Request("DELETE", f"{BUDGETS}/berth-operator"), RBAC
+    ),
+    Attempt("guard-node", "keep a node from being drained", Request("POST", BUDGETS, {}), RBAC),
     Attempt("pod-status", "write a Pod's status", merge(f"{SYSTEM}/pods/agent-1/status", {"status": {}}), RBAC),
     Attempt("exec", "run a command in another Pod", Request("POST", f"{SYSTEM}/pods/agent-1/exec?command=sh"), RBAC),
     Attempt("pod-logs", "read another Pod's log", Request("GET", f"{SYSTEM}/pods/agent-1/log"), RBAC),

@@ -23,6 +23,7 @@ _KINDS = {
     "events": "Event",
     "token": "TokenRequest",
     "eviction": "Eviction",
+    "poddisruptionbudgets": "PodDisruptionBudget",
     "clusterrolebindings": "ClusterRoleBinding",
     "certificatesigningrequests": "CertificateSigningRequest",
 }

@@ -31,6 +31,8 @@ _WATCHED = (
     *(f"{GROUP}/{resource.kind.plural}" for resource in CUSTOM_RESOURCES),
     *(f"/api/v1/{plural}" for plural in ("nodes", "pods", "secrets", "events")),
     "/apis/coordination.k8s.io/v1/leases",
+    "/apis/policy/v1/poddisruptionbudgets",
+    "/apis/policy/v1/poddisruptionbudgets",
     "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
@@ -134,6 +136,12 @@ def _objects() -> Iterator[dict[str, Any]]:
             "containers": [{"name": "agent", "image": "berth-agent"}],
         }
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "berth-system"}, "spec": spec}
+    yield {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "berth-operator", "namespace": "berth-system"},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app.kubernetes.io/component": "operator"}}},
+    }
     for name in ("default", ACCOUNT):
         yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": "berth-system"}}
     yield {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user-data", "namespace": "default"}}
