@@ -13,8 +13,6 @@ FOREIGN_POD = policy("berth-operator-pods", "the operator makes, resizes and del
 STRONG_POD = policy("berth-operator-pods", "an anchor Pod has no volumes, no service account's token and no privilege")
 FOREIGN_BUDGET = policy("berth-operator-budgets", "the operator makes and deletes budgets of anchors only")
 WIDE_BUDGET = policy("berth-operator-budgets", "an anchor's budget selects anchor Pods only")
-FOREIGN_BUDGET = policy("berth-operator-budgets", "the operator makes and deletes budgets of anchors only")
-WIDE_BUDGET = policy("berth-operator-budgets", "an anchor's budget selects anchor Pods only")
 ANCHOR_LABEL = {"berth.dev/anchor": "true"}
 
 
@@ -32,12 +30,6 @@ def anchor(labels: dict[str, str] = ANCHOR_LABEL, container: dict[str, Any] | No
         },
     }
     return Request("POST", f"{SYSTEM}/pods", body)
-
-
-def budget(labels: dict[str, str] = ANCHOR_LABEL, selector: dict[str, str] = ANCHOR_LABEL) -> Request:
-    """Create a PodDisruptionBudget that is an anchor's but for what is given."""
-    body = {"metadata": {"name": "evil", "labels": labels}, "spec": {"selector": {"matchLabels": selector}}}
-    return Request("POST", "/apis/policy/v1/namespaces/berth-system/poddisruptionbudgets?dryRun=All", body)
 
 
 def _budget(labels: dict[str, str], **selected: str) -> Request:
@@ -102,8 +94,6 @@ OPERATOR_ATTEMPTS: tuple[Attempt, ...] = (
         anchor(serviceAccountName="berth-agent", automountServiceAccountToken=True),
         STRONG_POD,
     ),
-    _attempt("budget", "hold up drains by a budget that is no anchor's", budget({}), FOREIGN_BUDGET),
-    _attempt("wide-budget", "hold them up by an anchor's budget for other Pods", budget(selector={}), WIDE_BUDGET),
     _attempt("delete-pod", "delete an agent's Pod", Request("DELETE", f"{SYSTEM}/pods/agent-1"), FOREIGN_POD),
     _attempt("label-pod", "label a Pod", merge(f"{SYSTEM}/pods/agent-1", {"metadata": {"labels": ANCHOR_LABEL}}), RBAC),
     _attempt(

@@ -32,7 +32,6 @@ _WATCHED = (
     *(f"/api/v1/{plural}" for plural in ("nodes", "pods", "secrets", "events")),
     "/apis/coordination.k8s.io/v1/leases",
     "/apis/policy/v1/poddisruptionbudgets",
-    "/apis/policy/v1/poddisruptionbudgets",
     "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tests.integration.security.attempts_by_operators import OPERATOR_ATTEMPTS, anchor, budget
+from tests.integration.security.attempts_by_operators import OPERATOR_ATTEMPTS, anchor
 from tests.integration.security.calls import Answer, Request, apply, patch
 from tests.integration.security.conftest import Fingerprint
 from tests.integration.security.rules import BUDGETS, CORE, OWNER, SYSTEM, VMS, Attempt
@@ -33,7 +33,6 @@ def test_it_does_what_the_operator_does(attack: Attack, world: Fingerprint) -> N
         apply(f"{CORE}/nodes/node-1?dryRun=All", "berth-operator", {"metadata": {"labels": labels}}),
         patch(f"{VMS}/mine?dryRun=All", ("remove", "/metadata/finalizers/0")),
         Request("POST", f"{SYSTEM}/pods?dryRun=All", real),
-        budget(),
         anchor(),
         Request("DELETE", f"{SYSTEM}/pods/evil?gracePeriodSeconds=0"),
         Request("POST", BUDGETS, budget("node-2", owner=OWNER["uid"], namespace="berth-system")),
