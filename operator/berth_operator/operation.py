@@ -16,7 +16,7 @@ from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
-from berth_api import kinds
+from berth_api import kinds, logs
 from berth_api.client import Api, ApiError
 from berth_api.hypervisors import Hypervisor
 from berth_api.virtualmachines import VirtualMachine
@@ -241,6 +241,8 @@ class Operation:
     async def _dispatch(self, task: Task, leadership: Leadership) -> float | None:
         key: Key = (task.namespace, task.name)
         cluster = self.cluster
+        if task.kind in {kinds.NODE.plural, kinds.POD.plural}:  # the anchors' tasks have their nodes' names
+            logs.tag(node=task.name)
         match task.kind:
             case kinds.VIRTUAL_MACHINE.plural:
                 return await self._machines.reconcile(key, leadership)

@@ -23,6 +23,7 @@ from contextlib import suppress
 from random import Random
 from typing import Protocol
 
+from berth_api import logs
 from berth_api.anchors import CONTAINER, LABEL, LEAST, Size, anchor_name
 from berth_api.backoffs import Backoff
 from berth_api.client import AlreadyExists, Api, ApiError, Conflict, Forbidden, Invalid, NotFound
@@ -192,7 +193,8 @@ class Anchors:
             with suppress(NotFound, Conflict):
                 await self._api.delete(POD, metadata["name"], self._namespace, uid=metadata["uid"])
                 self._counts.anchor_written("delete")
-                _LOGGER.info("deleted %s: anchors are turned off", metadata["name"])
+                with logs.tagged(node=Anchor.from_api(body).node):
+                    _LOGGER.info("deleted %s: anchors are turned off", metadata["name"])
 
     async def before_binding(self, node: str, leadership: Leadership) -> None:
         """Wait until nothing is on its way that could make the node's anchor smaller than its claims are now.

@@ -67,6 +67,22 @@ async def test_every_line_about_a_vm_names_it_and_its_node_whatever_went_wrong()
     assert {line["vm"] for line in events} == {"default/web"}
 
 
+async def test_every_line_about_a_node_or_its_anchor_names_the_node() -> None:
+    world = World(anchor=True, anchor_image="pause")
+    world.furnish()
+    with lines() as found:
+        async with world.leading():
+            for error in (Unavailable(503, "", "away"), Invalid(422, "", "limits")):
+                world.api.fail(error, verb="create", kind=kinds.POD)
+            world.api.fail(Unavailable(503, "", "away"), verb="apply", kind=kinds.NODE)
+            world.add_node("node-1")
+            await world.settle(30)
+    about = [line for line in found if "node-1" in line["event"]]
+    for text in ("pods/node-1: the API server", "nodes/node-1: the API server", "node node-1: made its anchor"):
+        assert any(line["event"].startswith(text) for line in about), text
+    assert all(line["node"] == "node-1" for line in about), about
+
+
 async def test_one_vms_lines_do_not_carry_anothers_name() -> None:
     world = World()
     world.furnish()
