@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.managed.installations import AGENT, FOLDER, NAMESPACE, OTHER, Installation, wait_until
 
-from berth_dev import releases
+from berth_dev import releases, startup
 from berth_libvirt import processes, trees
 from berth_libvirt.processes import LIBVIRTD, VIRTLOGD
 
@@ -121,10 +121,13 @@ def test_a_guest_and_libvirtd_stay_when_berth_is_uninstalled_and_end_as_document
     wait_until(lambda: berth.pods() == [], "the agent's Pod is gone")
     assert before <= set(berth.running())
     assert berth.booted("third") == berth.boots["third"]
-    page = Path(__file__).parents[3].joinpath("docs/install.md").read_text(encoding="utf-8")
-    (ending,) = [line.strip() for line in page.splitlines() if line.strip().startswith("kill $(cat /run/libvirt/")]
-    berth.node.exec(["sh", "-c", ending])
+    page = startup.project_root().joinpath("docs/install.md").read_text(encoding="utf-8")
+    (ending,) = [block for block in page.split("```\n") if block.startswith("for process in /proc/")]
+    ending, _, removing = ending.partition("rm -r ")
+    berth.node.exec(["sh", "-euc", ending])
     wait_until(lambda: berth.running() == [], "nothing runs from a tree any more")
+    assert removing == f"/{FOLDER}\n", "all that is left of it on the node's disk"
+    assert not berth.node.guests()
 
 
 def groups_of(pid: int) -> set[str]:
