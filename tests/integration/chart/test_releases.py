@@ -77,7 +77,7 @@ def test_a_release_comes_changes_and_goes_and_leaves_what_vms_need(bare: ApiServ
     )
     bare.kubectl("create", "-f", "-", stdin=json.dumps(VM))
 
-    managed = "libvirt.mode=managed,libvirt.managed.image=example.com/libvirt:1,policies.enabled=false"
+    managed = "libvirt.mode=managed,libvirt.managed.image.repository=example.com/libvirt,policies.enabled=false"
     warned = helm("upgrade", "berth", str(CHART), WITHOUT_A_KUBELET, "--set", managed).stdout
     assert "EXPERIMENTAL" in warned
     assert "policies.enabled is false" in warned
@@ -106,6 +106,17 @@ def test_a_second_release_is_refused_as_the_names_are_taken(helm: Helm) -> None:
     second = helm("install", "other", str(CHART), WITHOUT_A_KUBELET, check=False)
     assert second.returncode != 0
     assert "exists and cannot be imported into the current release" in second.stderr
+
+
+def test_a_release_of_another_name_takes_over_what_the_former_left(bare: ApiServer, helm: Helm) -> None:
+    helm("install", "berth", str(CHART), "--create-namespace", WITHOUT_A_KUBELET)
+    helm("uninstall", "berth", WITHOUT_A_KUBELET)
+    refused = helm("install", "other", str(CHART), WITHOUT_A_KUBELET, check=False)
+    assert 'StoragePool "default"' in refused.stderr
+    assert "exists and cannot be imported into the current release" in refused.stderr
+    helm("install", "other", str(CHART), WITHOUT_A_KUBELET, "--take-ownership")
+    helm("uninstall", "other", WITHOUT_A_KUBELET)
+    assert names(bare, "storagepools") == ["storagepool.berth.dev/default"], "kept by the second as by the first"
 
 
 def test_a_sync_leaves_no_difference(bare: ApiServer, helm: Helm) -> None:
