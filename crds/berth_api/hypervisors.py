@@ -3,7 +3,7 @@
 The heartbeat is a Lease of the same name: this object changes only when what it says changes.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -139,6 +139,10 @@ class HypervisorStatus(Model):
     """Told with the first report, and never more than that: nothing of another cluster's comes while an agent of this
     one is there. A VM goes on with one of them only where its owner agrees: see `berth_api.fields.ADOPT`."""
     conditions: Annotated[tuple[Condition, ...], ListMap(("type",))] = ()
+
+    def applied(self) -> dict[str, Any]:
+        """What an agent applies: all but `remains`. That there are none may be said only by who has looked."""
+        return {name: value for name, value in self.to_api().items() if name != "remains"}
 
 
 class Hypervisor(Resource):

@@ -69,5 +69,5 @@ class OutageReporter:
         conditions = conditions_of(status.conditions, libvirt=trouble, node=None, now=self._now())
         if conditions == status.conditions:
             return
-        body = {"status": status.model_copy(update={"conditions": conditions}).to_api()}
+        body = {"status": status.model_copy(update={"conditions": conditions}).applied()}
         await self._api.apply(HYPERVISOR, self._node, "", body, field_manager=AGENT, subresource="status")

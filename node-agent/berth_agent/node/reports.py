@@ -103,9 +103,8 @@ class NodeReporter:
             status = known.status if known is not None else HypervisorStatus()
         before = known.status.conditions if known is not None else ()
         conditions = conditions_of(before, libvirt=libvirt, node=trouble, now=self._now())
-        told = status.model_copy(update={"conditions": conditions}).to_api()
         await self._tell_remains()
-        await self._write(known, {name: value for name, value in told.items() if name != "remains"})
+        await self._write(known, status.model_copy(update={"conditions": conditions}).applied())
         if trouble is not None:
             raise TryLater(trouble.message)
         return LOOK_AGAIN_AFTER if libvirt is not None else None

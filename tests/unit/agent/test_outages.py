@@ -219,3 +219,13 @@ def test_what_libvirt_says_is_kept_to_what_a_condition_takes() -> None:
     found = conditions_of((), libvirt=trouble, node=None, now=T0)
     assert {each.reason for each in found} == {"LibvirtNotReady", "Odd"}
     assert all("\n" not in each.message and len(each.message) < 2000 for each in found)
+
+
+async def test_what_another_cluster_left_is_not_said_to_be_nothing_by_who_has_not_looked(clock: Clock) -> None:
+    """It could not be told any more once libvirt answers."""
+    api = FakeApi()
+    await OutageReporter(api, NODE, known=lambda: None, now=clock).tell(Unavailable("no socket"))
+    body = api.peek(HYPERVISOR, NODE)
+    assert body is not None
+    assert body["status"]["conditions"]
+    assert "remains" not in body["status"]
