@@ -3,6 +3,7 @@
 The tests of this file are one life of an installation, in their order: each takes the cluster as the last one left it.
 """
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -41,6 +42,15 @@ def test_a_guest_boots_answers_and_is_nobody_in_the_nodes_control_group(berth: I
     )
     assert set(status["Uid"].split()) == {"64055"}
     assert int(status["CapEff"], 16) == 0
+
+
+def test_a_nodes_libvirtd_is_asked_through_the_container_that_watches_over_it(berth: Installation) -> None:
+    ask = ("exec", "-n", NAMESPACE, "daemonset/berth-agent", "-c", "libvirtd", "--", "virsh", "list", "--name")
+    assert berth.cluster.kubectl(*ask).split() == ["default_first"]
+    said = berth.cluster.kubectl("logs", "-n", NAMESPACE, "daemonset/berth-agent", "-c", "libvirtd")
+    told = [json.loads(line) for line in said.splitlines()]
+    assert {line["daemon"] for line in told if line["event"] == "runs"} == {VIRTLOGD, LIBVIRTD}
+    assert {line["node"] for line in told} == {"node-1"}
 
 
 def test_what_is_libvirts_is_read_only_to_it_but_for_its_state(berth: Installation) -> None:
