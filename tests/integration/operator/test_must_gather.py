@@ -61,8 +61,8 @@ async def test_it_holds_what_is_there_and_no_secret(world: World, tmp_path: Path
     await world.api.create(kinds.CLUSTER_VIRTUAL_MACHINE_IMAGE, {"metadata": {"name": "other"}, "spec": image})
     container = {"name": "operator", "image": "berth-operator"}
     labels = {"app.kubernetes.io/name": "berth", "app.kubernetes.io/component": "operator"}
-    pod = {"metadata": {"name": "berth-operator-0", "labels": labels}, "spec": {"nodeName": "node-1"}}
-    pod["spec"] |= {"initContainers": [container | {"name": "layout"}], "containers": [container]}
+    containers = {"initContainers": [container | {"name": "layout"}], "containers": [container]}
+    pod = {"metadata": {"name": "berth-operator-0", "labels": labels}, "spec": {"nodeName": "node-1", **containers}}
     await world.api.create(POD, pod, SYSTEM_NAMESPACE)
     limits = {"metadata": {"name": "usual"}, "spec": {"limits": [{"type": "Container", "default": {"cpu": "1"}}]}}
     await world.api.create(LIMIT_RANGE, limits, SYSTEM_NAMESPACE)
