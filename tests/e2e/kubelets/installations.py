@@ -75,6 +75,16 @@ class Installation:
         wait = ("wait", "--for=condition=Ready", f"--timeout={seconds}s")
         self.cluster.kubectl(*wait, *(f"{VM}/{name}" for name in names), timeout=seconds + 10)
 
+    def spread_operators(self) -> None:
+        """Have each operator on a node of its own again, after one node had to take both."""
+        rollout = ("rollout", "status", "-n", NAMESPACE, "deployment/berth-operator", "--timeout=120s")
+        self.cluster.kubectl(*rollout, timeout=130)
+        operators = [pod for pod in self.pods("operator") if "deletionTimestamp" not in pod["metadata"]]
+        if len({pod["spec"]["nodeName"] for pod in operators}) < len(operators):
+            name = operators[0]["metadata"]["name"]
+            self.cluster.kubectl("delete", "pod", "-n", NAMESPACE, name, "--timeout=60s", timeout=70)
+            self.cluster.kubectl(*rollout, timeout=130)
+
     def remove(self, *names: str, seconds: int = 90) -> None:
         """Delete VMs and wait until they are gone."""
         self.cluster.kubectl("delete", VM, *names, "--ignore-not-found", f"--timeout={seconds}s", timeout=seconds + 10)

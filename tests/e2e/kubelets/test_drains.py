@@ -58,8 +58,7 @@ def _anchors(berth: Installation) -> list[str]:
 
 
 def _in_service(berth: Installation) -> None:
-    rollout = ("rollout", "status", "-n", NAMESPACE, "deployment/berth-operator", "--timeout=120s")
-    berth.cluster.kubectl(*rollout, timeout=130)
+    berth.spread_operators()
     wait_until(lambda: bool(_anchors(berth)), "each node has its anchor", 120)
 
 

@@ -121,6 +121,7 @@ class Works:
 def works(steady: Installation) -> Iterator[Works]:
     """Both operators and both agents are there at first, and again at the end."""
     _wait_for_parts(steady)
+    steady.spread_operators()
     with Recorder(steady.cluster, VMS, LEASES, PODS) as recorder:
         made = Works(steady, recorder, steady.booted(STEADY))
         yield made
