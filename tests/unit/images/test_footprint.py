@@ -35,7 +35,7 @@ async def test_a_footprint_is_a_processs_memory_and_its_time_over_the_watch() ->
 def test_sizes_are_told_from_words() -> None:
     assert options.parse([]) == options.Options()
     assert options.parse(["--smoke", "--vms", "7", "--part", "c,a"]) == options.Options(
-        parts=("a", "c"), nodes=5, vms=7, seconds=10
+        parts=("a", "c"), nodes=5, vms=7, seconds=10, rounds=1
     )
     with pytest.raises(SystemExit):
         options.parse(["--vms", "0"])
