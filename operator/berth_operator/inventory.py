@@ -193,12 +193,15 @@ class Inventory:
         else:
             del self._failures[name]
 
-    def _refresh(self, name: str) -> None:
+    def _refresh(self, name: str, *, news: bool = False) -> None:
+        """Take what is known of a node now, and tell of it once if that, or something else about it, is new."""
         hypervisor = self._cluster.hypervisors.get(name)
         before = self._facts.get(name)
         node, anchored = self._cluster.nodes.get(name), self._cluster.anchored
         after = facts_of(hypervisor, node, anchored=anchored) if hypervisor else None
         if after == before:
+            if news:
+                self._happened(Cure.NODE_CHANGED)
             return
         if after is None:
             del self._facts[name]
@@ -218,9 +221,7 @@ class Inventory:
         after = change.new.status.remains if change.new else ()
         if before != after:
             self._change_remains(name, before, after)
-        if before != after or _has_told(change.old) != _has_told(change.new):
-            self._happened(Cure.NODE_CHANGED)
-        self._refresh(name)
+        self._refresh(name, news=before != after or _has_told(change.old) != _has_told(change.new))
 
     def _change_remains(
         self, node: str, before: Iterable[HypervisorRemains], after: Iterable[HypervisorRemains]
