@@ -54,7 +54,8 @@ class World:
         return uid
 
     def lose(self) -> None:
-        """The object goes without anybody being asked, as with its cluster."""
+        """The object goes without anybody being asked, as with its cluster, and so does what the node has told."""
+        self.server.kubectl("delete", "hypervisors.berth.dev", NODE, "--ignore-not-found")
         self.server.kubectl("delete", "virtualmachines.berth.dev", NAME, "--wait=false")
         self.edit({"metadata": {"finalizers": None}})
         self.server.kubectl("wait", "--for=delete", f"virtualmachines.berth.dev/{NAME}", "--timeout=30s")
@@ -71,8 +72,8 @@ class World:
         return str(self.vm().get("status", {}).get("phase", ""))
 
     def remains(self) -> list[str]:
-        text = self.server.kubectl("get", "hypervisors.berth.dev", NODE, "-o", "json")
-        return [each["uid"] for each in json.loads(text)["status"].get("remains", [])]
+        text = self.server.kubectl("get", "hypervisors.berth.dev", NODE, "-o", "json", "--ignore-not-found")
+        return [each["uid"] for each in json.loads(text or "{}").get("status", {}).get("remains", [])]
 
     def record(self, *where: str) -> str:
         return self.libvirt.virsh("metadata", DOMAIN, NAMESPACE_URI, *where)
