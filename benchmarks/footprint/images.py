@@ -13,7 +13,11 @@ from berth_dev.caches import cache_root
 from berth_dev.progress import Say
 from berth_dev.startup import project_root
 
-_BUILDERS = {"operator": containers.operator_image, "agent": containers.agent_image}
+_BUILDERS = {
+    "operator": containers.operator_image,
+    "agent": containers.agent_image,
+    "libvirt": containers.libvirt_image,
+}
 _MB = 1e6
 
 
