@@ -223,12 +223,12 @@ class OperationMachine(RuleBasedStateMachine):
         name = NAMES[number % len(NAMES)]
         self.shore.api.fail(LOST, verb="apply", kind=VIRTUAL_MACHINE, name=name, after=after)
         self.time_passes(0.05, delivered=True)
+        if self.shore.api.peek(VIRTUAL_MACHINE, name, "default") is None:
+            return  # it was there before, and being deleted
         if then == "gone":
             self.shore.api.remove(VIRTUAL_MACHINE, name, "default")
         elif then == "deleted":
             self.run(self.shore.delete(name))
-        elif self.shore.api.peek(VIRTUAL_MACHINE, name, "default") is None:
-            return  # it was there before, and being deleted
         elif self.shore.vm(name).spec.run_strategy != then:
             self.run(self.shore.edit(name, "/spec/runStrategy", then))
         self.time_passes(0.05, delivered=True)
