@@ -164,16 +164,15 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _build(_: argparse.Namespace) -> int:
-    say = timed_lines()
+    cache, project, say = cache_root(), startup.project_root(), timed_lines()
+    former = history.former_release(project)
     for release in RELEASES:
         startup.build(say, kubelets=True, kubernetes=release.minor)
-    cache, project = cache_root(), startup.project_root()
-    former = history.former_release(project)
     # It comes first: should its images have another base, the layers that are kept are those of the present one's.
     for title, tree in ((f"of release {former.version}", former.tree(cache, project, say)), ("", project)):
-        for name, build in _CONTAINERS.items():
+        for name in containers.targets(tree):
             say(f"image {name} {title}".rstrip())
-            build(cache, tree, say)
+            _CONTAINERS[name](cache, tree, say)
     return 0
 
 

@@ -7,6 +7,7 @@ built from the Dockerfile; others may edit the sources meanwhile, so it is a cop
 import hashlib
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from berth_dev import buildah, commands
@@ -89,6 +90,16 @@ def libvirt_image(cache: Path, project: Path, say: Say) -> Path:
     Args and errors are those of `operator_image`.
     """
     return _berth_image("libvirt", cache, project, say)
+
+
+def targets(project: Path) -> Sequence[str]:
+    """The images that a release of the project has, by the targets of its Dockerfile: a former one may have fewer."""
+    stages = {
+        line.split()[-1]
+        for line in (project / "Dockerfile").read_text("utf-8").splitlines()
+        if line.startswith("FROM scratch AS ")
+    }
+    return sorted(stages)
 
 
 def reference(target: str, project: Path) -> str:

@@ -41,3 +41,8 @@ def test_the_digest_follows_content_and_paths_but_not_dates(project: Path, tmp_p
     assert renamed != first
     moved.write_text("changed", encoding="utf-8")
     assert copy_sources(project, tmp_path / "4") not in {first, renamed}
+
+
+def test_a_releases_images_are_those_that_its_own_dockerfile_has(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM base AS build\nFROM scratch AS pause\nFROM scratch AS agent\n", "utf-8")
+    assert containers.targets(tmp_path) == ["agent", "pause"]
