@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_dev.containers import SOURCES, copy_sources
+from berth_dev.containers import SOURCES, copy_sources, targets
 
 
 @pytest.fixture
@@ -45,4 +45,4 @@ def test_the_digest_follows_content_and_paths_but_not_dates(project: Path, tmp_p
 
 def test_a_releases_images_are_those_that_its_own_dockerfile_has(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM base AS build\nFROM scratch AS pause\nFROM scratch AS agent\n", "utf-8")
-    assert containers.targets(tmp_path) == ["agent", "pause"]
+    assert targets(tmp_path) == ["agent", "pause"]
