@@ -7,8 +7,9 @@ aside, since guests may still run from it, and laid out anew.
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from berth_libvirt.contents import Entry, load, read
@@ -19,6 +20,9 @@ STATE = "state"
 
 _PART = ".part"
 _ASIDE = ".broken"
+_NAME = re.compile(r"[0-9a-f]{16}(\.part|\.broken-[0-9]+)?")
+"""What this module makes; whatever else is in the folder is somebody else's."""
+
 _BLOCK = 1 << 20
 
 
@@ -65,26 +69,40 @@ def is_whole(tree: Path, entries: Sequence[Entry]) -> bool:
 
 
 def trees(folder: Path) -> Iterator[Path]:
-    """Every tree of a node, whole or not."""
+    """Every tree of a node, whole or not, known by its name: the folder may hold what is not Berth's."""
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name != STATE:
+        if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             yield path
 
 
-def remove_unused(folder: Path, keep: Collection[str]) -> list[str]:
+def remove_unused(
+    folder: Path,
+    keep: Collection[str],
+    failed: Callable[[str, OSError], None],
+    remove: Callable[[Path], None] = shutil.rmtree,
+) -> list[str]:
     """Remove the trees that nobody needs.
 
     Args:
         folder: Where trees are.
         keep: The names of those that something runs from, or will.
+        failed: Is told the name of one that cannot be removed, and why; the others are, all the same.
+        remove: Removes a folder with all that is in it.
 
     Returns:
         The names of those that were removed.
     """
-    unused = [tree for tree in trees(folder) if tree.name not in keep]
-    for tree in unused:
-        shutil.rmtree(tree)
-    return [tree.name for tree in unused]
+    removed = []
+    for tree in trees(folder):
+        if tree.name in keep:
+            continue
+        try:
+            remove(tree)
+        except OSError as error:
+            failed(tree.name, error)
+        else:
+            removed.append(tree.name)
+    return removed
 
 
 def _copy(image: Path, tree: Path, entry: Entry) -> None:

@@ -8,6 +8,7 @@ back at once. SIGTERM ends this program as it ends any other: there is nothing t
 import fcntl
 import json
 import os
+import shutil
 import socket
 import struct
 import sys
@@ -100,6 +101,7 @@ class Watch:
         wanted: The name of the tree that daemons are to run from.
         say: Takes lines of the log.
         start: Starts a daemon by name.
+        remove: Removes a folder with all that is in it.
         clock: Seconds, of a clock that only goes forward.
     """
 
@@ -110,16 +112,19 @@ class Watch:
         say: Say,
         *,
         start: Callable[[str], None] = launches.start,
+        remove: Callable[[Path], None] = shutil.rmtree,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._wanted = wanted
         self._say = say
         self._start = start
+        self._remove = remove
         self._clock = clock
         self._restarts: Mapping[str, Restarts] = {name: Restarts() for name in (VIRTLOGD, LIBVIRTD)}
         self._known: set[Process] = set()
         self._stranger: int | None = None
+        self._unremoved: set[str] = set()
         self._read: dict[str, int] = {}
 
     def look(self) -> tuple[list[Process], Decision]:
@@ -141,7 +146,9 @@ class Watch:
         for name in decision.start:
             self._start_if_due(name)
         found, decision = self.look()
-        for name in trees.remove_unused(self._settings.folder, decision.keep):
+        removed = trees.remove_unused(self._settings.folder, decision.keep, self._tell_unremoved, self._remove)
+        for name in removed:
+            self._unremoved.discard(name)
             self._say("removed a tree that nothing runs from", tree=name)
         running = [each for name in (VIRTLOGD, LIBVIRTD) for each in processes.daemons(found, name)]
         for process in set(running) - self._known:
@@ -181,6 +188,12 @@ class Watch:
             self._start(name)
         except LaunchFailed as error:
             self._say("was not started", daemon=name, error=str(error))
+
+    def _tell_unremoved(self, tree: str, error: OSError) -> None:
+        """Once for each tree: it is tried again in every round."""
+        if tree not in self._unremoved:
+            self._unremoved.add(tree)
+            self._say("a tree that nothing runs from cannot be removed", tree=tree, error=str(error))
 
     def _tell_stranger(self, pid: int | None) -> None:
         if pid is not None and pid != self._stranger:

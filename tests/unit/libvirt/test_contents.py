@@ -1,5 +1,6 @@
 """An image's list names all that it holds, and a tree is laid out whole, verified, or not at all."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -124,9 +125,34 @@ def test_what_a_crash_left_half_laid_out_is_laid_out_from_the_start(image: Path,
     assert [path.name for path in folder.iterdir()] == [tree.name]
 
 
-def test_trees_that_nothing_needs_go_and_libvirts_state_stays(image: Path, folder: Path) -> None:
+def test_trees_that_nothing_needs_go_and_what_is_not_berths_stays(image: Path, folder: Path) -> None:
     tree = trees.lay_out(image, folder)
-    for name in ("former", "older", trees.STATE):
+    former, older = "0" * 16, "1" * 16
+    gone = {former, f"{former}.part", f"{former}.broken-12"}
+    foreign = {trees.STATE, "mysql", "0" * 15, "0" * 17, f"{former}.broken-", f"{former}.old", "F" * 16}
+    for name in (*gone, *foreign, older):
         (folder / name).mkdir()
-    assert trees.remove_unused(folder, {tree.name, "older"}) == ["former"]
-    assert {path.name for path in folder.iterdir()} == {tree.name, "older", trees.STATE}
+    (folder / ("2" * 16)).symlink_to(folder / "mysql")
+    (folder / ("3" * 16)).write_text("no folder", encoding="ascii")
+    assert set(trees.remove_unused(folder, {tree.name, older}, refuse)) == gone
+    left = {tree.name, older, *foreign, "2" * 16, "3" * 16}
+    assert {path.name for path in folder.iterdir()} == left
+
+
+def test_a_tree_that_cannot_be_removed_is_told_and_keeps_no_other_one(image: Path, folder: Path) -> None:
+    tree = trees.lay_out(image, folder)
+    for name in ("0" * 16, "1" * 16):
+        (folder / name).mkdir()
+    told: list[str] = []
+
+    def remove(path: Path) -> None:
+        if path.name == "0" * 16:
+            raise OSError(errno.EBUSY, "busy")
+        path.rmdir()
+
+    assert trees.remove_unused(folder, {tree.name}, lambda name, _: told.append(name), remove) == ["1" * 16]
+    assert told == ["0" * 16]
+
+
+def refuse(name: str, error: OSError) -> None:
+    raise AssertionError(name) from error

@@ -1,8 +1,11 @@
 """A watch does what is missing, no faster than it may, and tells what it sees."""
 
+import errno
 import json
 import os
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ from berth_libvirt.errors import LaunchFailed, NodeUnsuited
 from berth_libvirt.processes import LIBVIRTD, VIRTLOGD, Process
 from berth_libvirt.settings import Settings
 from berth_libvirt.watch import Watch
+
+WANTED, FORMER = "a" * 16, "f" * 16
 
 
 class Daemons:
@@ -44,17 +49,23 @@ def settings(tmp_path: Path) -> Settings:
             "BERTH_LIBVIRT_SHARED": str(tmp_path / "disks"),
         }
     )
-    (made.folder / "wanted").mkdir(parents=True)
+    (made.folder / WANTED).mkdir(parents=True)
     made.sockets.mkdir()
     watch.prepare(made)
     return made
 
 
-def a_watch(settings: Settings, daemons: Daemons, clock: Clock, said: list[dict[str, object]]) -> Watch:
+def a_watch(
+    settings: Settings,
+    daemons: Daemons,
+    clock: Clock,
+    said: list[dict[str, object]],
+    remove: Callable[[Path], None] = shutil.rmtree,
+) -> Watch:
     def say(event: str, **fields: object) -> None:
         said.append({"event": event, **fields})
 
-    return Watch(settings, "wanted", say, start=daemons.start, clock=clock)
+    return Watch(settings, WANTED, say, start=daemons.start, clock=clock, remove=remove)
 
 
 def test_what_is_missing_is_started_and_a_failure_told_and_tried_again_later(settings: Settings) -> None:
@@ -74,7 +85,7 @@ def test_what_is_missing_is_started_and_a_failure_told_and_tried_again_later(set
 
 def test_with_both_running_only_their_end_is_waited_for(settings: Settings) -> None:
     one = a_watch(settings, Daemons(), Clock(), [])
-    running = [Process(1, 1, 0, name, "wanted") for name in (VIRTLOGD, LIBVIRTD)]
+    running = [Process(1, 1, 0, name, WANTED) for name in (VIRTLOGD, LIBVIRTD)]
     assert one.pause(running) == pytest.approx(5.0)
     assert one.pause(running[:1]) < 1.0, "a libvirtd that has died is started at once"
 
@@ -99,10 +110,27 @@ def test_beside_another_libvirtd_nothing_is_started_and_it_is_told_once(settings
 
 def test_a_tree_that_nothing_runs_from_is_removed_and_told(settings: Settings) -> None:
     said: list[dict[str, object]] = []
-    (settings.folder / "former").mkdir()
+    (settings.folder / FORMER).mkdir()
     a_watch(settings, Daemons(), Clock(), said).round()
-    assert {path.name for path in settings.folder.iterdir()} == {"wanted", "state"}
-    assert [each["tree"] for each in said] == ["former"]
+    assert {path.name for path in settings.folder.iterdir()} == {WANTED, "state"}
+    assert [each["tree"] for each in said] == [FORMER]
+
+
+def test_a_tree_that_cannot_be_removed_is_told_once_and_ends_nothing(
+    settings: Settings,
+) -> None:
+    daemons, said = Daemons(), list[dict[str, object]]()
+    (settings.folder / FORMER).mkdir()
+
+    def remove(path: Path) -> None:
+        raise OSError(errno.EBUSY, "busy", str(path))
+
+    one = a_watch(settings, daemons, Clock(), said, remove)
+    for _ in range(2):
+        one.round()
+    assert daemons.started == [VIRTLOGD, LIBVIRTD]
+    (told,) = said
+    assert (told["tree"], told["event"]) == (FORMER, "a tree that nothing runs from cannot be removed")
 
 
 def test_what_a_daemon_logs_is_passed_on_from_now_on(settings: Settings) -> None:
@@ -110,7 +138,7 @@ def test_what_a_daemon_logs_is_passed_on_from_now_on(settings: Settings) -> None
     one = a_watch(settings, Daemons(), Clock(), said)
     log = settings.state / "log/libvirtd.log"
     log.write_text("of the former watch\n", encoding="utf-8")
-    running = [Process(os.getpid(), -1, 0, name, "wanted") for name in (VIRTLOGD, LIBVIRTD)]
+    running = [Process(os.getpid(), -1, 0, name, WANTED) for name in (VIRTLOGD, LIBVIRTD)]
     one.pass_on()
     with log.open("a", encoding="utf-8") as stream:
         stream.write("error: disk is full\n")
