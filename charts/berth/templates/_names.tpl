@@ -58,8 +58,8 @@ imagePullSecrets:
 
 {{/*
 The manifests of a file as they are for this release: in its namespace, with its labels. The files name the namespace
-berth-system, and are applied as they are by whoever uses no Helm. Takes root, path, and if there are any, without: resources
-whose rules are left out.
+berth-system, and are applied as they are by whoever uses no Helm. Takes root, path, and if there are any, only: resources
+with the verbs that are left of their rules, none for a rule that is left out.
 */}}
 {{- define "berth.manifests" -}}
 {{- $root := .root -}}
@@ -68,9 +68,13 @@ whose rules are left out.
 {{- if hasKey $object "kind" }}
 {{- $labels := merge (include "berth.labels" $root | fromYaml) ($object.metadata.labels | default dict) }}
 {{- $_ := set $object.metadata "labels" $labels }}
-{{- if $.without }}
+{{- if $.only }}
 {{- $rules := list }}
-{{- range $object.rules }}{{ if not (has (first .resources) $.without) }}{{ $rules = append $rules . }}{{ end }}{{ end }}
+{{- range $object.rules }}
+{{- $verbs := get $.only (first .resources) | default list }}
+{{- if $verbs }}{{ $rules = append $rules (merge (dict "verbs" $verbs) .) }}
+{{- else if not (hasKey $.only (first .resources)) }}{{ $rules = append $rules . }}{{ end }}
+{{- end }}
 {{- if $object.rules }}{{ $_ := set $object "rules" $rules }}{{ end }}
 {{- end }}
 ---

@@ -106,13 +106,17 @@ def test_the_finalizer_policy_is_there_where_the_server_has_such_policies() -> N
     assert rendered("defaults on 1.36").of("MutatingAdmissionPolicy")
 
 
-def test_an_operator_without_anchors_may_do_nothing_to_pods() -> None:
-    values = {"anchor": {"enabled": False}}
-    with_them, without = rendered("defaults on 1.36"), render(values=values)
-    for kind in ("Role", "ClusterRole"):
-        kept, all_of_them = (each.one(kind, "berth-operator")["rules"] for each in (without, with_them))
-        assert kept == [rule for rule in all_of_them if not OF_ANCHORS & set(rule["resources"])]
-    assert len(without.one("Role", "berth-operator")["rules"]) < len(with_them.one("Role", "berth-operator")["rules"])
+def test_an_operator_whose_anchors_are_turned_off_may_take_them_away_and_nothing_else() -> None:
+    with_them, without = rendered("defaults on 1.36"), render(values={"anchor": {"enabled": False}})
+    assert without.one("ClusterRole", "berth-operator") == with_them.one("ClusterRole", "berth-operator")
+    kept, all_of_them = (each.one("Role", "berth-operator")["rules"] for each in (without, with_them))
+    assert [rule for rule in all_of_them if not OF_ANCHORS & set(rule["resources"])] == [
+        rule for rule in kept if not OF_ANCHORS & set(rule["resources"])
+    ]
+    assert [rule for rule in kept if OF_ANCHORS & set(rule["resources"])] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
+        {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list", "delete"]},
+    ]
     assert without.one("ClusterRole", "berth-agent") == with_them.one("ClusterRole", "berth-agent")
 
 
