@@ -19,6 +19,10 @@ LABEL = f"{GROUP}/anchor"
 """Label of every anchor, with the value `true`. Only in Berth's own namespace does it mean anything."""
 NODE_LABEL = f"{GROUP}/anchor-of"
 """Label of an anchor by which its node's budget selects it, with `node_label` as its value."""
+DENIED = f"{GROUP}/anchor-denied"
+"""Annotation of an anchor that was made smaller than its node's claims: what the kubelet said to one for all of them.
+
+Only where Pods cannot be resized; elsewhere the kubelet says it by a condition of the Pod itself."""
 CONTAINER = "anchor"
 """Name of its only container."""
 _PREFIX = "berth-anchor-"

@@ -87,6 +87,8 @@ class MeteredApi:
         """As in `Api`."""
         return await self._timed("update", self._api.update(kind, name, namespace, body, subresource))
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, grace: int | None = None
+    ) -> None:
         """As in `Api`."""
-        await self._timed("delete", self._api.delete(kind, name, namespace, uid=uid))
+        await self._timed("delete", self._api.delete(kind, name, namespace, uid=uid, grace=grace))

@@ -198,8 +198,10 @@ class FakeApi:
                 changed["status"] = deepcopy(live["status"])
         return self._answer(self._store((kind.plural, namespace, name), changed), fault)
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
-        fault = self._record(Call("delete", kind.kind, name, namespace, body={"uid": uid}))
+    async def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        fault = self._record(Call("delete", kind.kind, name, namespace, body={"uid": uid, "grace": grace}))
         live = self._existing(kind, name, namespace)
         _check_preconditions(live, None, uid)
         changed = deepcopy(live)

@@ -177,11 +177,15 @@ class ApiClient:
         whole = {**body, "apiVersion": kind.api_version, "kind": kind.kind}
         return await self._transport.send("PUT", _object_path(kind, name, namespace, subresource), body=whole)
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, grace: int | None = None
+    ) -> None:
         """Ask for deletion, in the background."""
         options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
         await self._transport.send("DELETE", _object_path(kind, name, namespace), body=options)
 
 

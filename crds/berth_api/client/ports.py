@@ -68,8 +68,13 @@ class Api(Protocol):
         """Replace the whole object; `Conflict` where the body's `metadata.resourceVersion` is not the current one."""
         ...
 
-    async def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> None:
-        """Ask for deletion; `Conflict` where `uid` is given and is not the object's."""
+    async def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, grace: int | None = None
+    ) -> None:
+        """Ask for deletion; `Conflict` where `uid` is given and is not the object's.
+
+        `grace`: seconds that a Pod gets instead of its own; with 0 it is gone from the server at once.
+        """
         ...
 
 

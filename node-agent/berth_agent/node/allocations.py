@@ -2,14 +2,15 @@
 
 Source: Kubernetes KEP-1287 (in-place resize): `allocatedResources` of a container's status is what the kubelet has set
 aside for it and counts when it admits other Pods; the condition PodResizePending says that it does not set aside more,
-now (Deferred) or ever (Infeasible).
+now (Deferred) or ever (Infeasible). A kubelet that knows no resizes denies nothing of a Pod that is there: it turns a
+new one down as a whole, and the operator notes that on the smaller one that it makes instead (`DENIED`).
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from berth_agent.node.pods import Pod
-from berth_api.anchors import CONTAINER, LABEL, Size
+from berth_api.anchors import CONTAINER, DENIED, LABEL, Size
 from berth_api.quantities import QuantityError, to_bytes, to_millis
 
 _ENDED = ("Succeeded", "Failed")
@@ -24,7 +25,7 @@ class Allocation:
 
     size: Size = _NONE
     denied: str = ""
-    """What the kubelet says where it does not allocate what the Pod requests."""
+    """What the kubelet says where it does not allocate what the Pod requests, or what one for all claims requested."""
 
 
 def is_anchor(pod: Pod, namespace: str) -> bool:
@@ -47,7 +48,7 @@ def allocation_of(anchor: Pod | None) -> Allocation:
     if status is not None:
         given = status.allocated_resources or (status.resources.requests if status.resources is not None else _UNSAID)
     if not given and anchor.status.phase == "Running" and anchor.metadata.generation <= 1:
-        return Allocation(requested)
+        return Allocation(requested, anchor.metadata.annotations.get(DENIED, ""))
     denials = (f"{one.reason}: {one.message}" for one in anchor.status.conditions if one.type == _PENDING)
     observed = anchor.status.observed_generation
     current = observed is None or observed >= anchor.metadata.generation

@@ -47,13 +47,15 @@ class AnchorNeeds:
         holdings = list(self._ledger.held_on(node))
         first = self._sum((each for each in holdings if self._is_admitted(each)), hypervisor)
         claimed = self._sum(holdings, hypervisor)
+        fits = True
         if known.allocatable is not None:  # the API server takes no resize beyond it, and no kubelet would allocate it
             most = Size(known.allocatable.cpu, known.allocatable.memory)
-            first, claimed = first & _without_pods(most, hypervisor), claimed & most
+            room = _without_pods(most, hypervisor)
+            first, claimed, fits = first & room, claimed & most, room.covers(claimed)
         if failures.get(node):  # nobody knows what was in its way
             first = LEAST
         needed = self._is_needed(hypervisor, known)
-        return Wanted(hypervisor.metadata.uid, self._template, first | LEAST, claimed, needed)
+        return Wanted(hypervisor.metadata.uid, self._template, first | LEAST, claimed, needed, fits)
 
     def counts(self, hypervisor: Hypervisor) -> bool:
         """Whether a node without an anchor lacks one."""

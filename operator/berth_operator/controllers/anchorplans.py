@@ -10,6 +10,9 @@ after another:
 - A new anchor begins with what surely fits, and is resized once its kubelet has taken it in: a kubelet turns down a new
   Pod as a whole, and then nothing would stand for the VMs that run, but of one that is there it only denies the growth,
   and kube-scheduler counts what is denied like what is allocated.
+
+Where Pods cannot be resized a new one asks for all claims, or for what admitted VMs hold, for as long as the kubelet is
+known to turn more down (`anchordenials`).
 """
 
 from collections.abc import Mapping
@@ -21,6 +24,8 @@ from berth_api.quantities import to_bytes, to_millis
 from berth_operator.controllers.anchorpods import TEMPLATE
 
 _ENDED = ("Succeeded", "Failed")
+_TURNED_DOWN = ("OutOf", "UnexpectedAdmissionError")
+"""How the reasons begin for which kubelets take no Pod that does not fit (pkg/kubelet/lifecycle/predicate.go)."""
 _MIB = 1024**2
 _SHORTEST = 0.01
 """Seconds: a rest that rounding has made next to nothing would be followed by the same."""
@@ -91,6 +96,11 @@ class Anchor:
         return self.phase in _ENDED
 
     @property
+    def turned_down(self) -> bool:
+        """Whether the kubelet has not taken it, for what it asks for."""
+        return self.phase == "Failed" and self.reason.startswith(_TURNED_DOWN)
+
+    @property
     def started(self) -> bool:
         """Whether its container has ever run."""
         return self.phase not in ("", "Pending")
@@ -135,6 +145,8 @@ class Wanted:
     """For all claims."""
     needed: bool = True
     """Whether it is to be made where there is none."""
+    fits: bool = True
+    """Whether there is room for all claims beside the Pods that the agent has reported."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +204,15 @@ class Rest:
 Action = Create | Resize | Delete | Rest
 
 
-def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Times, *, resizable: bool) -> Action:
+def decide(
+    anchor: Anchor | None,
+    wanted: Wanted | None,
+    pace: Pace,
+    times: Times,
+    *,
+    resizable: bool,
+    denied: float | None = None,
+) -> Action:
     """The next thing to do about a node's anchor.
 
     Args:
@@ -201,11 +221,12 @@ def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Time
         pace: When what happened last.
         times: How long to wait for what.
         resizable: Whether the server can resize a Pod in place.
+        denied: If not, seconds for which its kubelet is to be asked no more for all claims; None: it may be asked.
     """
     if wanted is None or (anchor is not None and anchor.deleting):
         return Rest()
     if anchor is None:
-        size = wanted.first if resizable else wanted.claimed
+        size = wanted.claimed if denied is None and not resizable else wanted.first
         return Create(size) if wanted.needed else Rest()
     if anchor.ended:
         return Delete(anchor.reason or anchor.phase, failed=True)
@@ -213,7 +234,7 @@ def decide(anchor: Anchor | None, wanted: Wanted | None, pace: Pace, times: Time
         return Delete("it belongs to a Hypervisor that is gone")
     if anchor.template != wanted.template and _is_spare(anchor, wanted):
         return Delete("it was made by other settings")
-    return _fit(anchor, wanted.claimed, pace, times, resizable=resizable)
+    return _fit(anchor, wanted.claimed, pace, times, resizable=resizable, denied=denied)
 
 
 def _is_spare(anchor: Anchor, wanted: Wanted) -> bool:
@@ -223,15 +244,19 @@ def _is_spare(anchor: Anchor, wanted: Wanted) -> bool:
     return wanted.claimed == LEAST and is_just(anchor.requests, LEAST)
 
 
-def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: bool) -> Action:
+def _fit(anchor: Anchor, claimed: Size, pace: Pace, times: Times, *, resizable: bool, denied: float | None) -> Action:
     if not anchor.requests.covers(claimed):
-        return _grow(anchor, claimed, pace, times) if resizable else Delete("it is to be larger")
+        return _grow(anchor, claimed, pace, times) if resizable else _renew(denied)
     rest = times.shrink if resizable else times.recreate
     if is_just(anchor.requests, claimed):
         return Rest()
     if pace.changed < rest:
         return _rest(rest - pace.changed)
     return _shrink(anchor, claimed, pace, times) if resizable else Delete("it is to be smaller")
+
+
+def _renew(denied: float | None) -> Action:
+    return Delete("it is to be larger") if denied is None else _rest(denied)
 
 
 def _shrink(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
@@ -248,6 +273,17 @@ def _grow(anchor: Anchor, claimed: Size, pace: Pace, times: Times) -> Action:
     if not anchor.settled and pace.resized < times.answer:
         return _rest(times.answer - pace.resized)
     return Resize(anchor.requests | claimed)
+
+
+def state_of(anchor: Anchor | None) -> str:
+    """In a word, how it is with a node's anchor."""
+    if anchor is None or anchor.ended or anchor.deleting:
+        return "missing"
+    if not anchor.started:
+        return "unstarted"
+    if anchor.settled:
+        return "settled"
+    return "denied" if anchor.pending else "waiting"
 
 
 def _rest(seconds: float) -> Rest:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from json import dumps
 from typing import Any
 
-from berth_api.anchors import CONTAINER, LABEL, NODE_LABEL, Size, anchor_name, node_label
+from berth_api.anchors import CONTAINER, DENIED, LABEL, NODE_LABEL, Size, anchor_name, node_label
 from berth_api.kinds import HYPERVISOR
 from berth_api.objects import GROUP
 
@@ -36,7 +36,9 @@ def reference_to(node: str, uid: str) -> dict[str, Any]:
     return {"apiVersion": HYPERVISOR.api_version, "kind": HYPERVISOR.kind, "name": node, "uid": uid}
 
 
-def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any], size: Size) -> dict[str, Any]:
+def anchor_pod(
+    node: str, *, owner: str, namespace: str, spec: Mapping[str, Any], size: Size, denied: str = ""
+) -> dict[str, Any]:
     """The Pod that stands for the VMs of a node.
 
     Its owner is its controller: `kubectl drain` evicts no Pod that has none. What keeps it is its budget, while VMs
@@ -49,14 +51,16 @@ def anchor_pod(node: str, *, owner: str, namespace: str, spec: Mapping[str, Any]
         namespace: Berth's own.
         spec: What all anchors have in common.
         size: What it requests.
+        denied: What the kubelet said to one that was as large as all claims; empty: nothing.
     """
+    said = {DENIED: denied} if denied else {}
     container = {**spec["containers"][0], "resources": {"requests": size.to_requests()}}
     return {
         "metadata": {
             "name": anchor_name(node),
             "namespace": namespace,
             "labels": {LABEL: "true", NODE_LABEL: node_label(node)},
-            "annotations": {TEMPLATE: template_of(spec), _EVICTABLE: "true"},
+            "annotations": {TEMPLATE: template_of(spec), _EVICTABLE: "true", **said},
             "ownerReferences": [{**reference_to(node, owner), "controller": True}],
         },
         "spec": {**spec, "nodeName": node, "containers": [container]},

@@ -30,6 +30,7 @@ from berth_api.client import AlreadyExists, Api, ApiError, Conflict, Forbidden, 
 from berth_api.fields import OPERATOR
 from berth_api.kinds import POD
 from berth_operator.cluster import Cluster
+from berth_operator.controllers.anchordenials import Denials
 from berth_operator.controllers.anchorneeds import AnchorNeeds
 from berth_operator.controllers.anchorplans import (
     Anchor,
@@ -44,6 +45,7 @@ from berth_operator.controllers.anchorplans import (
     is_just,
     limits_for,
     nudged,
+    state_of,
 )
 from berth_operator.controllers.anchorpods import anchor_pod, anchor_spec, template_of
 from berth_operator.controllers.budgets import Budgets
@@ -119,6 +121,7 @@ class Anchors:
         self._refused: set[str] = set()
         """Nodes whose anchor the API server does not take as it is to be."""
         self._resizable = True
+        self._denials = Denials(self._clock, self._random)
         self._began = self._clock()
         """Nobody knows whether claims were at rest before."""
 
@@ -248,18 +251,21 @@ class Anchors:
             return {}
         anchors = {each.node: each for each in self._cluster.anchors}
         states = (
-            "refused" if (name := each.metadata.name) in self._refused else _state(anchors.get(name))
+            "refused" if (name := each.metadata.name) in self._refused else state_of(anchors.get(name))
             for each in self._cluster.hypervisors
             if each.metadata.name in anchors or self._needs.counts(each)
         )
         return dict(Counter(states))
 
     async def _act(self, node: str, leadership: Leadership) -> float | None:
-        now, anchor, wanted = self._clock(), self._anchor(node), self._needs.of(node, self._failures)
+        now, anchor = self._clock(), self._anchor(node)
+        wanted = self._needs.of(node, self._failures if self._resizable else {})
         pace = Pace(now - self._resized.get(node, _LONG_AGO), now - self._changed.get(node, self._began))
-        action = decide(anchor, wanted, pace, self._times, resizable=self._resizable)
+        denied = self._denials.rest(node, wanted) if wanted is not None else None
+        action = decide(anchor, wanted, pace, self._times, resizable=self._resizable, denied=denied)
         if anchor is not None and wanted is not None and anchor.stands_for(wanted.claimed):
             self._failures.pop(node, None)
+            self._denials.settle(node, anchor)
         match action:
             case Rest(seconds):
                 return seconds
@@ -268,8 +274,9 @@ class Anchors:
             case Resize(size) if anchor is not None:
                 await self._resize(node, anchor, size, leadership)
                 return self._times.answer
-            case Delete(why, failed) if anchor is not None:
-                await self._delete(node, anchor, why, leadership, failed=failed)
+            case Delete(why, failed) if anchor is not None and wanted is not None:
+                less = failed and not self._resizable and self._denials.note(node, anchor, wanted.first)
+                await self._delete(node, anchor, why, leadership, failed=failed and not less)
         return None
 
     def _anchor(self, node: str) -> Anchor | None:
@@ -280,7 +287,10 @@ class Anchors:
         if rest > 0:
             return rest
         leadership.check()
-        body = anchor_pod(node, owner=wanted.owner, namespace=self._namespace, spec=self._spec, size=size)
+        denied = "" if size.covers(wanted.claimed) or self._resizable else self._denials.why(node)
+        body = anchor_pod(
+            node, owner=wanted.owner, namespace=self._namespace, spec=self._spec, size=size, denied=denied
+        )
         try:
             made = await self._api.create(POD, body, self._namespace)
         except AlreadyExists:
@@ -351,7 +361,8 @@ class Anchors:
         except NotFound:
             known = self._anchor(node)
             if known is not None:
-                self._cluster.anchors.remove({"metadata": _metadata(known, self._namespace)})
+                metadata = {"name": known.name, "namespace": self._namespace, "uid": known.uid}
+                self._cluster.anchors.remove({"metadata": metadata})
 
     async def _delete(self, node: str, anchor: Anchor, why: str, leadership: Leadership, *, failed: bool) -> None:
         leadership.check()
@@ -361,7 +372,9 @@ class Anchors:
             self._not_before[node] = self._clock() + pause
             _LOGGER.warning("node %s: its anchor did not stay (%s), making another", node, why)
         with suppress(NotFound, Conflict):
-            await self._api.delete(POD, anchor.name, self._namespace, uid=anchor.uid)
+            await self._api.delete(
+                POD, anchor.name, self._namespace, uid=anchor.uid, grace=None if self._resizable else 0
+            )
             self._counts.anchor_written("delete")
         await self._look(node)
 
@@ -381,17 +394,4 @@ class Anchors:
         for known in (self._sure, self._resized, self._changed, self._failures, self._not_before):
             known.pop(node, None)
         self._refused.discard(node)
-
-
-def _state(anchor: Anchor | None) -> str:
-    if anchor is None or anchor.ended or anchor.deleting:
-        return "missing"
-    if not anchor.started:
-        return "unstarted"
-    if anchor.settled:
-        return "settled"
-    return "denied" if anchor.pending else "waiting"
-
-
-def _metadata(anchor: Anchor, namespace: str) -> dict[str, str]:
-    return {"name": anchor.name, "namespace": namespace, "uid": anchor.uid}
+        self._denials.forget(node)
