@@ -70,7 +70,7 @@ def former_release(project: Path) -> FormerRelease:
                 return FormerRelease(version, _git(project, "rev-parse", last).strip())
             last = f"{changed}^"
     except CommandError as error:
-        raise DevError(f"the former release is found in the project's history: clone all of it ({error})") from error
+        raise DevError(f"{error} (the former release is found in the project's history: it takes all of it)") from error
     raise DevError(f"the history that is here knows of no release before {present}: clone all of it")
 
 
@@ -79,4 +79,6 @@ def _version(chart: str) -> str:
 
 
 def _git(project: Path, *arguments: str) -> str:
-    return commands.run(["git", "-C", str(project), *arguments]).stdout
+    # By itself git reads no clone of another user's, such as one that is mounted into a container. This one is trusted:
+    # its program is running.
+    return commands.run(["git", "-c", f"safe.directory={project.resolve()}", "-C", str(project), *arguments]).stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from berth_dev import commands
-from berth_dev.errors import DevError
+from berth_dev.errors import CommandError, DevError
 from berth_dev.history import FormerRelease, former_release
 from berth_dev.progress import silent
 
@@ -88,5 +88,21 @@ def test_without_the_history_the_error_says_what_to_do(project: Project, tmp_pat
         former_release(project.root)
     bare = Project(tmp_path / "other")
     bare.write("0.1.0")
-    with pytest.raises(DevError, match="clone all of it"):
+    with pytest.raises(DevError, match="it takes all of it"):
         former_release(bare.root)
+
+
+def test_a_clone_of_another_user_is_read_all_the_same(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    last = project.commit("0.1.0")
+    project.commit("0.2.0")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "true")
+    with pytest.raises(CommandError, match="dubious ownership"):
+        project.git("log")
+    assert former_release(project.root) == FormerRelease("0.1.0", last)
+
+
+def test_an_error_begins_with_gits_own_reason(tmp_path: Path) -> None:
+    folder = Project(tmp_path / "clone")
+    folder.write("0.1.0")
+    with pytest.raises(DevError, match=r"^git .*log.*: exit status"):
+        former_release(folder.root)
