@@ -59,9 +59,11 @@ class FakeApi:
 
     Attributes:
         calls: Every call in order.
+        prunes: A field of statuses that the definitions do not know: it is dropped from what is written.
     """
 
     calls: list[Call] = field(default_factory=list)
+    prunes: str = ""
     _objects: dict[_Key, dict[str, Any]] = field(default_factory=dict)
     _owned: dict[tuple[_Key, str, str], set[ownership.Path]] = field(default_factory=dict)
     _faults: list[_Fault] = field(default_factory=list)
@@ -248,6 +250,7 @@ class FakeApi:
     def _store(self, key: _Key, changed: dict[str, Any]) -> dict[str, Any]:
         live = self._objects[key]
         metadata = changed["metadata"]
+        changed.get("status", {}).pop(self.prunes, None)
         if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
             self._drop(key)
         elif changed != live:

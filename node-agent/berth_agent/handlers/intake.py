@@ -11,8 +11,10 @@ from berth_agent.node.pods import sum_of_requests
 from berth_agent.reconcile.plan.adoptions import former_uid
 from berth_agent.reconcile.reconciler import Reconciler
 from berth_agent.reconcile.rounds import Owner
+from berth_api.hypervisors import Hypervisor
 from berth_api.kinds import (
     CLUSTER_VIRTUAL_MACHINE_IMAGE,
+    HYPERVISOR,
     POD,
     STORAGE_POOL,
     VIRTUAL_MACHINE,
@@ -41,6 +43,9 @@ PODS_PAUSE = 3.0
 hundreds. Nothing is overfilled meanwhile: a claim is admitted against the Pods as they are known here."""
 GUESTS_PAUSE = 1.0
 """Seconds that what a guest does by itself waits for more of its kind, or a guest could keep the agent busy."""
+LOSS_PAUSE = 1.0
+"""Seconds until what somebody took out of the Hypervisor's status is put back: whoever does it again and again must not
+keep the agent busy."""
 LIBVIRT_PAUSE = 1.0
 """Seconds that a libvirtd which went may take to return before it is reported: it is restarted with each upgrade."""
 
@@ -85,6 +90,8 @@ class Intake:
         elif before is None or replaced or event == "DELETED" or _has_new_spec(before, body):
             self._look_at_referrers(kind, owner)
             self._reports.add(NODE_REPORT)
+        elif kind is HYPERVISOR and _has_lost(before, self._view.find(kind, owner.namespace, owner.name)):
+            self._reports.add_after(NODE_REPORT, LOSS_PAUSE)
 
     def _take_pod(self, event: str | None, body: Mapping[str, Any]) -> None:
         owner = _owner(body)
@@ -139,6 +146,13 @@ class Intake:
 
 def _has_new_spec(before: Resource, body: Mapping[str, Any]) -> bool:
     return bool(before.metadata.generation != body["metadata"].get("generation"))
+
+
+def _has_lost(before: Resource, after: Resource | None) -> bool:
+    """Whether a Hypervisor's status says nothing any more of something that it told."""
+    if not isinstance(before, Hypervisor) or not isinstance(after, Hypervisor):
+        return False
+    return bool(before.status.model_fields_set - after.status.model_fields_set)
 
 
 def refers(vm: VirtualMachine, kind: Kind, namespace: str, name: str) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_interface
 from re import fullmatch
 
+import structlog
+
 from berth_agent.hypervisor.states import DomainOwner, DomainState
 from berth_agent.network.attachments import AttachmentState
 from berth_agent.node.facts import Remains
@@ -19,7 +21,10 @@ from berth_api.overhead import memory_overhead
 from berth_api.quantities import from_bytes, from_millis
 from berth_api.virtualmachines import MAC_ADDRESS, Claim, ClaimedPool
 
+log = structlog.get_logger()
 _Pools = Mapping[str, int]
+_MOST_ADDRESSES = 4
+"""What the API takes: see `RemainingInterface`."""
 _LEFT_OVER = "left over"
 """Stands for a UID: what there is without a guest counts as one claim, or many an old disk would leave no slot."""
 
@@ -119,10 +124,16 @@ def _remains(
 def _interfaces(nics: Iterable[AttachmentState]) -> Iterator[RemainingInterface]:
     """Those that the API server takes: a chain may give a NIC an address that no claim could have."""
     for nic in nics:
-        if nic.attachment is not None and fullmatch(MAC_ADDRESS, nic.attachment.mac_address):
+        if nic.attachment is None or not fullmatch(MAC_ADDRESS, nic.attachment.mac_address):
+            continue
+        try:
             yield RemainingInterface(
                 name=nic.interface,
                 network_name=nic.network_name,
                 mac_address=nic.attachment.mac_address,
-                ip_addresses=tuple(str(ip_interface(text).ip) for text in nic.attachment.ip_addresses),
+                ip_addresses=tuple(
+                    str(ip_interface(text).ip) for text in nic.attachment.ip_addresses[:_MOST_ADDRESSES]
+                ),
             )
+        except ValueError as error:  # an address that is none, or what the API's model does not take
+            log.warning("a NIC of another cluster's guest is not told", nic=nic.interface, error=str(error))

@@ -14,6 +14,7 @@ from berth_agent.network.errors import DatapathFailed
 from berth_agent.node.clusters import cluster_identity
 from berth_agent.node.facts import Remains
 from berth_agent.node.origins import Origins
+from berth_agent.node.remains import RemainsReporter
 from berth_agent.node.reports import NodeReporter
 from berth_agent.reconcile.reaping import find_remains
 from berth_agent.reconcile.rounds import Owner
@@ -203,7 +204,7 @@ async def test_of_what_is_refused_that_part_is_told_which_was_told_before(world:
     guest_now = await remains_now(world)
     world.tools.facts.remains = (guest_now, late)
     world.api.fail(Forbidden(403, "Forbidden", "only less"), verb="patch_json", kind=HYPERVISOR)
-    await reporter._tell_remains()  # a look would find that the late one is not there
+    await RemainsReporter(world.tools).tell()  # a look would find that the late one is not there
     assert [(each["uid"], each["cpu"]) for each in told_by(world)] == [(FORMER, "0")]
 
 

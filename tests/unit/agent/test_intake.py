@@ -5,10 +5,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from tests.unit.agent.conftest import AgentWorld, vm_body
+from tests.unit.agent.conftest import NODE, AgentWorld, vm_body
 
 from berth_agent.handlers.hypervisor_events import follow
-from berth_agent.handlers.intake import NODE_REPORT, Intake
+from berth_agent.handlers.intake import LOSS_PAUSE, NODE_REPORT, Intake
 from berth_agent.hypervisor.states import DomainEventKind
 from berth_agent.network.attachments import Attachment, AttachmentRequest
 from berth_agent.network.errors import PluginNotFound
@@ -230,3 +230,29 @@ async def test_a_round_that_is_interrupted_while_the_agent_ends_does_end(node: A
     round_.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(round_, 5)
+
+
+class Later(WorkQueue[str]):
+    """A queue that notes what is to be worked on later."""
+
+    def __init__(self) -> None:
+        super().__init__(Backoff(), Random(1))
+        self.planned: list[tuple[str, float]] = []
+
+    def add_after(self, key: str, delay: float) -> None:
+        self.planned.append((key, delay))
+
+
+async def test_a_hypervisor_that_has_lost_what_it_told_is_reported_on_again(node: AgentWorld) -> None:
+    reports = Later()
+    intake = Intake(node.tools.view, node.reconciler, WorkQueue(Backoff(), Random(1)), reports)
+
+    def take(version: int, status: dict[str, Any]) -> None:
+        metadata = {"name": NODE, "uid": "h", "generation": 1, "resourceVersion": str(version)}
+        intake.take(HYPERVISOR, "MODIFIED", {"metadata": metadata, "spec": {}, "status": status})
+
+    take(1, {"remains": []})
+    take(2, {"remains": [], "publicKey": "k"})
+    assert reports.planned == []
+    take(3, {"publicKey": "k"})
+    assert reports.planned == [(NODE_REPORT, LOSS_PAUSE)]
