@@ -48,6 +48,9 @@ async def is_foreign(tools: Tools, uid: str) -> bool:
 async def set_apart(tools: Tools, domains: Iterable[DomainState], *, search: bool = True) -> None:
     """Of all that is on this node keep in mind what is another cluster's, and count what it uses.
 
+    What a note is about may lie in a pool that does not answer now. It counts as there until all pools have answered:
+    what is not told at first may never be told (`agent-hypervisors.yaml` of the policies).
+
     Args:
         tools: Where to.
         domains: A complete list.
@@ -58,7 +61,7 @@ async def set_apart(tools: Tools, domains: Iterable[DomainState], *, search: boo
     """
     foreign = {domain.owner.uid: domain for domain in domains if tools.origins.is_foreign(domain.cluster)}
     uids = foreign.keys() | await tools.origins.foreign()
-    disks = await tools.disks.sizes(uids) if search and uids else {r.owner.uid: r.pools for r in tools.facts.remains}
+    disks = await _disks(tools, uids) if search and uids else {r.owner.uid: r.pools for r in tools.facts.remains}
     nics = await tools.attachments.observe() if uids else {}
     found = []
     for uid in sorted(uids):
@@ -67,6 +70,22 @@ async def set_apart(tools: Tools, domains: Iterable[DomainState], *, search: boo
             found.append(_remains(uid, domain, origin, disks.get(uid, {}), nics.get(uid, ())))
     tools.facts.remains, tools.facts.knows_remains = tuple(found), True
     tools.admissions.set_apart(_used(found, tools.facts.capabilities.accelerator))
+
+
+async def _disks(tools: Tools, uids: Iterable[str]) -> Mapping[str, _Pools]:
+    """Whose disks are here, and what they take. In pools that cannot be searched they are as they were last seen."""
+    wanted = frozenset(uids)
+    seen, missed = await tools.disks.sizes(wanted)
+    if not missed:
+        return seen
+    before = {remains.owner.uid: remains.pools for remains in tools.facts.remains}
+    known: dict[str, _Pools] = {}
+    for uid in wanted:
+        kept = {pool: size for pool, size in before.get(uid, {}).items() if pool in missed}
+        origin = await tools.origins.of(uid)
+        if uid in seen or kept or (origin is not None and origin.name):
+            known[uid] = {**seen.get(uid, {}), **kept}
+    return known
 
 
 def used_by(remains: Remains, accelerator: str) -> Claim:

@@ -196,9 +196,10 @@ class Disks:
                 found[uid].add(name)
         return {uid: frozenset(names) for uid, names in found.items()}
 
-    async def sizes(self, vm_uids: Collection[str]) -> Mapping[str, Mapping[str, int]]:
-        """Bytes that the disks of VMs may come to take, by UID and pool. What cannot be looked at is left out."""
+    async def sizes(self, vm_uids: Collection[str]) -> tuple[Mapping[str, Mapping[str, int]], frozenset[str]]:
+        """Bytes that the disks of VMs may come to take, by UID and pool, and the pools that could not be searched."""
         found: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        missed = set(self._pools.unready())
         for pool in sorted(self._pools.names()):
             try:
                 directory, lane = self._pools.directory_of(pool), self._lanes.of(pool)
@@ -208,7 +209,8 @@ class Disks:
                     found[uid][pool] = found[uid].get(pool, 0) + size
             except (StorageError, OSError) as error:
                 _LOG.warning("a pool was not searched for others' disks", pool=pool, error=str(error))
-        return found
+                missed.add(pool)
+        return found, frozenset(missed)
 
     async def backing_digests(self) -> frozenset[str]:
         """The digests of all images that disks here stand on: what the image cache must keep.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from berth_agent.node.facts import Remains
 from berth_agent.node.origins import Origins
 from berth_agent.node.remains import RemainsReporter
 from berth_agent.node.reports import NodeReporter
+from berth_agent.node.storage_pools import NodePools
 from berth_agent.reconcile.reaping import find_remains
 from berth_agent.reconcile.rounds import Owner
 from berth_agent.storage.errors import DiskMismatch
@@ -160,6 +162,35 @@ async def test_disks_without_a_domain_are_told_by_the_note_of_their_vm(world: Ag
     assert set(await world.tools.disks.observe()) == {world.uid}, "and they are adopted without it"
 
 
+async def test_disks_in_a_pool_that_is_down_at_first_are_told_until_it_says_that_there_are_none(
+    world: AgentWorld,
+) -> None:
+    """What is not told with the first report may never be told."""
+    await world.hypervisor.destroy(FORMER)
+    await world.hypervisor.undefine(FORMER)
+    await world.attachments.detach(FORMER, "lan")
+    world.hypervisor.fail("ensure_pool", OperationFailed("it is not mounted"))
+    world.pools = NodePools(world.hypervisor)
+    await world.restart()
+    assert (await remains_now(world)).pools == {}
+    assert (await remains_now(world)).owner == world.owner._replace(uid=FORMER)
+    await world.load()
+    (pool,) = (await remains_now(world)).pools
+    assert pool == "default"
+    await world.tools.disks.delete_disks(FORMER)
+    await find_remains(world.tools)
+    assert world.tools.facts.remains == ()
+
+
+async def test_disks_in_a_pool_that_goes_down_keep_their_room(world: AgentWorld, tmp_path: Path) -> None:
+    await world.hypervisor.destroy(FORMER)
+    await world.hypervisor.undefine(FORMER)
+    await world.attachments.detach(FORMER, "lan")
+    before = await remains_now(world)
+    (tmp_path / "pool").rename(tmp_path / "away")
+    assert await remains_now(world) == before
+
+
 async def test_disks_are_not_taken_from_a_vm_of_another_name_either(world: AgentWorld) -> None:
     await world.hypervisor.destroy(FORMER)
     await world.hypervisor.undefine(FORMER)
@@ -287,6 +318,26 @@ async def test_a_vm_that_is_deleted_takes_down_what_it_adopts(world: AgentWorld)
     await world.settle(8)
     assert not any((await world.traces()).values())
     assert world.status["releasedClaim"] == "claim-2"
+
+
+async def test_what_cannot_be_adopted_keeps_no_vm_that_is_deleted(world: AgentWorld) -> None:
+    await world.load()
+    await world.tools.disks.ensure_disk(vm_uid=world.uid, disk_name="root", pool_name="default", size=64 * 1024**2)
+    restore(world)
+    body = world.vm
+    assert body is not None
+    body["metadata"]["deletionTimestamp"] = world.now.isoformat()
+    world.add(VIRTUAL_MACHINE, body)
+    world.attachments.faults.append(DatapathFailed("nor this"))
+    await world.settle(8)
+    assert world.status["releasedClaim"] == "claim-2"
+    left = await world.traces()
+    assert (left["domains"], left["attachments"], set(left["disks"])) == ([], [(FORMER, "lan")], {FORMER})
+    world.api.remove(VIRTUAL_MACHINE, "web", "default")
+    await world.restart()
+    for owner in await find_remains(world.tools):
+        await world.reconciler.reconcile(owner)
+    assert not any((await world.traces()).values()), "an audit finds what stayed behind"
 
 
 async def test_after_its_next_start_the_guest_still_knows_itself_by_the_same(world: AgentWorld) -> None:
