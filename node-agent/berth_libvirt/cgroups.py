@@ -26,12 +26,19 @@ class Hierarchy:
     Attributes:
         path: Where it is mounted.
         top: Which of its groups is there: `/` unless somebody mounted a part of it.
-        controllers: Of version 1, as /proc/PID/cgroup names them; empty for version 2.
+        options: Of version 1: what it was mounted with, its controllers or its name among them; empty for version 2.
     """
 
     path: Path
     top: str
-    controllers: frozenset[str]
+    options: frozenset[str]
+
+    def is_of(self, names: frozenset[str]) -> bool:
+        """Whether these are its controllers, or its name, as /proc/PID/cgroup has them.
+
+        A mount has more options than that: `xattr`, `release_agent=…`, see cgroups(7).
+        """
+        return names <= self.options and bool(names) == bool(self.options)
 
 
 def hierarchies(mountinfo: str, below: Path) -> list[Hierarchy]:
@@ -81,7 +88,7 @@ def plan(mounted: Iterable[Hierarchy], listed: str) -> Iterator[tuple[Hierarchy,
     """
     own = own_groups(listed)
     for hierarchy in mounted:
-        group = beside_pods(own.get(hierarchy.controllers, "/"))
+        group = beside_pods(next((path for names, path in own.items() if hierarchy.is_of(names)), "/"))
         if hierarchy.top == "/" or hierarchy.top.startswith("/.."):
             yield hierarchy, hierarchy.path / group.removeprefix("/")
         elif group.startswith(f"{hierarchy.top}/"):

@@ -5,6 +5,7 @@ its root is good for nothing else. It ends when the daemon has been executed, or
 """
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin", "HOME": "/"}
 _TIMEOUT = 60.0
 _SCORE = Path("/proc/self/oom_score_adj")
+_FILES = 524288
+"""At most what systemd gives services by default: a runtime may have 2^30, and programs size tables by this limit."""
 
 
 def start(name: str) -> None:
@@ -62,6 +65,7 @@ def launch(settings: Settings, tree: Path, name: str) -> None:
     os.umask(0o022)
     # A Pod's containers are hardly ever ended for want of memory, and guests would inherit that.
     _SCORE.write_text("0", encoding="ascii")
+    allow_files()
     cgroups.enter(settings.system / "fs/cgroup")
     mounts.enter(settings, tree)
     reading, writing = os.pipe()
@@ -70,6 +74,17 @@ def launch(settings: Settings, tree: Path, name: str) -> None:
     os.close(writing)
     if failed := os.read(reading, 1024):
         raise LaunchFailed(f"{name}: {failed.decode(errors='replace')}")
+
+
+def allow_files() -> None:
+    """Let this process, and what it executes, have as many files open as it may allow itself.
+
+    A runtime may give containers the 1024 that select(2) can take; libvirtd has several open for each guest, and QEMU
+    for each disk and NIC.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _become(argv: tuple[str, ...], log: int, failures: int) -> None:

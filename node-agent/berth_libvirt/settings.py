@@ -56,6 +56,11 @@ class Settings:
         return self.folder / STATE
 
     @property
+    def serving(self) -> Path:
+        """Leads to `socket` while it is our libvirtd that listens there; the chart's readiness probe goes by it."""
+        return self.folder / "serving"
+
+    @property
     def socket(self) -> Path:
         """Where libvirtd is asked."""
         return self.sockets / "libvirt-sock"

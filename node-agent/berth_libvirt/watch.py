@@ -33,7 +33,7 @@ _GRACE = 15.0
 _ANSWER = 2.0
 _LOCK_TIMEOUT = 120.0
 _LOG_LIMIT = 8 << 20
-_LOG_PART = 1 << 16
+_LOG_LINE = 1 << 16
 
 
 def say_for(node: str) -> Say:
@@ -72,12 +72,20 @@ def held(folder: Path, timeout: float = _LOCK_TIMEOUT) -> Iterator[None]:
         os.close(descriptor)
 
 
-def prepare(settings: Settings) -> None:
-    """Make the folders that libvirt keeps things in, and write its configuration."""
+def prepare(settings: Settings, say: Say) -> None:
+    """Make the folders that libvirt keeps things in, and write its configuration.
+
+    Raises:
+        OSError: Something that it takes is not there, and cannot be made.
+    """
+
+    def tell(name: str, error: OSError) -> None:
+        say("the former configuration stays: it cannot be written", file=name, error=str(error))
+
     for name in mounts.STATE_FOLDERS:
         (settings.state / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     (settings.state / "log").chmod(0o700)
-    configurations.write(settings.state / "etc", settings.devices)
+    configurations.write(settings.state / "etc", settings.devices, tell)
 
 
 def server_of(path: Path) -> int | None:
@@ -125,7 +133,8 @@ class Watch:
         self._known: set[Process] = set()
         self._stranger: int | None = None
         self._unremoved: set[str] = set()
-        self._read: dict[str, int] = {}
+        self._read = {name: self._size_of_log(name) for name in (VIRTLOGD, LIBVIRTD)}
+        """Up to where each log was passed on: what stands there already is a former watch's to tell."""
 
     def look(self) -> tuple[list[Process], Decision]:
         """What runs, and what is to be done.
@@ -142,7 +151,7 @@ class Watch:
         for process in decision.stop:
             gone = processes.end(process, _GRACE)
             self._say("stopped" if gone else "does not end", daemon=process.name, pid=process.pid, tree=process.tree)
-        self._tell_stranger(decision.stranger)
+        self.tell_stranger(decision.stranger)
         for name in decision.start:
             self._start_if_due(name)
         found, decision = self.look()
@@ -155,7 +164,28 @@ class Watch:
             guests = sum(each.is_guest for each in found)
             self._say("runs", daemon=process.name, pid=process.pid, tree=process.tree, guests=guests)
         self._known = set(running)
+        self.mark(serves=any(each.name == LIBVIRTD for each in running))
         return running
+
+    def tell_stranger(self, pid: int | None) -> None:
+        """Say once who else serves libvirt's socket; None when nobody does."""
+        if pid is not None and pid != self._stranger:
+            who = "systemd (process 1: libvirtd.socket)" if pid == 1 else f"process {pid}"
+            error = f"{who} serves {self._settings.socket}: end the node's own libvirtd, or use libvirt.mode: host"
+            self._say("another libvirtd runs on this node", error=error)
+        self._stranger = pid
+
+    def mark(self, *, serves: bool) -> None:
+        """Have the link by which the readiness probe asks libvirtd be there only while that is ours."""
+        link = self._settings.serving
+        try:
+            if not serves:
+                link.unlink(missing_ok=True)
+            elif not link.is_symlink() or link.readlink() != self._settings.socket:
+                link.unlink(missing_ok=True)
+                link.symlink_to(self._settings.socket)
+        except OSError as error:
+            self._say("cannot tell the readiness probe", error=str(error))
 
     def wait(self, running: list[Process]) -> None:
         """Wait for one of the daemons to end, or for the next round; pass on what they log meanwhile."""
@@ -195,28 +225,27 @@ class Watch:
             self._unremoved.add(tree)
             self._say("a tree that nothing runs from cannot be removed", tree=tree, error=str(error))
 
-    def _tell_stranger(self, pid: int | None) -> None:
-        if pid is not None and pid != self._stranger:
-            error = (
-                f"process {pid} serves {self._settings.socket}: end the node's own libvirtd, or use libvirt.mode: host"
-            )
-            self._say("another libvirtd runs on this node", error=error)
-        self._stranger = pid
+    def _log_of(self, name: str) -> Path:
+        return self._settings.state / "log" / f"{name}.log"
+
+    def _size_of_log(self, name: str) -> int:
+        try:
+            return self._log_of(name).stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def _pass_on(self, name: str) -> None:
         """Write what a daemon has logged since the last time; a log that has become long is emptied."""
-        path = self._settings.state / "log" / f"{name}.log"
-        with suppress(FileNotFoundError), path.open("r+b") as stream:
+        with suppress(FileNotFoundError), self._log_of(name).open("r+b") as stream:
             size = stream.seek(0, os.SEEK_END)
-            begin = self._read.get(name, size)
+            begin = self._read[name]
             stream.seek(begin if begin <= size else 0)
-            data = stream.read(_LOG_PART)
+            while stream.tell() < size and (line := stream.readline(_LOG_LINE)):
+                self._say("logged", daemon=name, line=line.decode(errors="replace").rstrip("\n"))
             self._read[name] = stream.tell()
             if stream.tell() > _LOG_LIMIT:
                 stream.truncate(0)
                 self._read[name] = 0
-            for line in data.decode(errors="replace").splitlines():
-                self._say("logged", daemon=name, line=line)
 
 
 def watch(settings: Settings, image: Path) -> None:
@@ -230,7 +259,7 @@ def watch(settings: Settings, image: Path) -> None:
     with held(settings.folder):
         if not (settings.folder / wanted).is_dir():
             raise NodeUnsuited(f"{settings.folder / wanted} is not there: the init container lays it out")
-        prepare(settings)
+        prepare(settings, say)
         one = Watch(settings, wanted, say)
         while True:
             one.wait(one.round())

@@ -39,7 +39,7 @@ def test_the_group_is_beside_what_holds_all_pods(pod: str, group: str) -> None:
 
 
 def test_every_hierarchy_of_the_node_is_found_once_and_none_of_the_containers() -> None:
-    found = {each.controllers: each.path for each in cgroups.hierarchies(V1, BELOW)}
+    found = {each.options: each.path for each in cgroups.hierarchies(V1, BELOW)}
     assert found == {
         frozenset({"cpu", "cpuacct"}): BELOW / "cpu,cpuacct",
         frozenset({"memory"}): BELOW / "memory",
@@ -58,6 +58,14 @@ def test_each_hierarchy_has_its_own_idea_of_where_the_container_is() -> None:
         BELOW / "systemd/c/berth-libvirt",
         BELOW / "unified/d/berth-libvirt",
     }
+
+
+def test_a_hierarchy_is_known_by_its_name_whatever_else_it_was_mounted_with() -> None:
+    options = "rw,xattr,release_agent=/lib/systemd/systemd-cgroups-agent,name=systemd"
+    mounted = cgroups.hierarchies(V1.replace("rw,name=systemd", options), BELOW)
+    listed = "3:cpu,cpuacct:/a/kubepods/pod1\n1:name=systemd:/c/kubepods/pod1\n0::/d/kubepods/pod1\n"
+    found = {folder for _, folder in cgroups.plan(mounted, listed)}
+    assert {BELOW / "systemd/c/berth-libvirt", BELOW / "unified/d/berth-libvirt"} < found
 
 
 def test_version_2_has_one() -> None:

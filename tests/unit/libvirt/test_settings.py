@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from berth_libvirt import configurations, mounts
+from berth_libvirt import mounts
 from berth_libvirt.errors import NodeUnsuited
 from berth_libvirt.processes import parse_stat
 from berth_libvirt.settings import Settings
@@ -51,20 +51,6 @@ def test_libvirt_sees_the_nodes_disks_devices_and_state_and_may_write_nowhere_el
     }
     assert (made[0].target, made[-1].target) == (tree, tree)
     assert made[-1].flags & 1, "the tree itself is read-only at last"
-
-
-def test_guests_run_as_nobody_with_the_group_that_may_use_kvm() -> None:
-    assert 'user = "+64055"\ngroup = "+993"\n' in configurations.texts("uuid", 993)["qemu.conf"]
-    assert 'group = "+64055"\n' in configurations.texts("uuid", None)["qemu.conf"]
-
-
-def test_a_nodes_uuid_is_made_once(tmp_path: Path) -> None:
-    for _ in range(2):
-        configurations.write(tmp_path, tmp_path / "dev")
-    made = (tmp_path / "host-uuid").read_text(encoding="ascii")
-    assert f'host_uuid = "{made}"' in (tmp_path / "libvirtd.conf").read_text(encoding="ascii")
-    configurations.write(tmp_path, tmp_path / "dev")
-    assert (tmp_path / "host-uuid").read_text(encoding="ascii") == made
 
 
 def test_a_process_may_be_called_anything() -> None:

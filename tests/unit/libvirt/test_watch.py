@@ -51,7 +51,7 @@ def settings(tmp_path: Path) -> Settings:
     )
     (made.folder / WANTED).mkdir(parents=True)
     made.sockets.mkdir()
-    watch.prepare(made)
+    watch.prepare(made, watch.say_for("node-1"))
     return made
 
 
@@ -135,16 +135,44 @@ def test_a_tree_that_cannot_be_removed_is_told_once_and_ends_nothing(
 
 def test_what_a_daemon_logs_is_passed_on_from_now_on(settings: Settings) -> None:
     said: list[dict[str, object]] = []
-    one = a_watch(settings, Daemons(), Clock(), said)
     log = settings.state / "log/libvirtd.log"
     log.write_text("of the former watch\n", encoding="utf-8")
+    one = a_watch(settings, Daemons(), Clock(), said)
     running = [Process(os.getpid(), -1, 0, name, WANTED) for name in (VIRTLOGD, LIBVIRTD)]
-    one.pass_on()
     with log.open("a", encoding="utf-8") as stream:
         stream.write("error: disk is full\n")
     one.pass_on()
     one.wait(running)
     assert [each["line"] for each in said] == ["error: disk is full"]
+
+
+def test_what_the_first_daemon_logs_is_passed_on_from_its_first_line_and_all_of_it(settings: Settings) -> None:
+    said: list[dict[str, object]] = []
+    one = a_watch(settings, Daemons(), Clock(), said)
+    lines = [f"{number} {100 * 'x'}" for number in range(2000)]
+    (settings.state / "log/libvirtd.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    one.pass_on()
+    assert [each["line"] for each in said] == lines
+
+
+def test_the_probes_link_leads_to_the_socket_only_while_our_libvirtd_serves(settings: Settings) -> None:
+    said: list[dict[str, object]] = []
+    one = a_watch(settings, Daemons(), Clock(), said)
+    settings.serving.symlink_to("/of/former/settings")
+    for _ in range(2):
+        one.mark(serves=True)
+        assert settings.serving.readlink() == settings.socket
+    one.round()
+    assert not settings.serving.is_symlink(), "no libvirtd runs from a tree"
+    settings.serving.mkdir()
+    one.mark(serves=True)
+    assert [each["event"] for each in said] == ["cannot tell the readiness probe"]
+
+
+def test_systemd_that_listens_for_a_libvirtd_is_called_by_its_unit(settings: Settings) -> None:
+    said: list[dict[str, object]] = []
+    a_watch(settings, Daemons(), Clock(), said).tell_stranger(1)
+    assert "libvirtd.socket" in str(said[0]["error"])
 
 
 def test_only_one_looks_after_a_node(tmp_path: Path) -> None:
