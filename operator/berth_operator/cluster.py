@@ -11,7 +11,7 @@ from berth_api import kinds
 from berth_api.anchors import LABEL as ANCHOR_LABEL
 from berth_api.client import Api, ObjectList
 from berth_api.hypervisors import Hypervisor
-from berth_api.quantities import to_bytes
+from berth_api.quantities import to_bytes, to_millis
 from berth_api.storagepools import StoragePool
 from berth_api.virtualmachineclasses import VirtualMachineClass
 from berth_api.virtualmachineimages import ClusterVirtualMachineImage, VirtualMachineImage
@@ -41,7 +41,8 @@ def read_hypervisor(body: Mapping[str, Any]) -> Hypervisor:
     for image in hypervisor.status.images:
         to_bytes(image.virtual_size)
     for guest in hypervisor.status.remains:
-        for amount in (guest.cpu, guest.memory, *(pool.size for pool in guest.pools)):
+        to_millis(guest.cpu)
+        for amount in (guest.memory, *(pool.size for pool in guest.pools)):
             to_bytes(amount)
     return hypervisor
 

@@ -74,9 +74,9 @@ async def explain(
     _count(cluster, ledger, inventory, vm)
     if refused(vm) and vm.status.claim is not None:
         refusals.note(vm.metadata.uid, vm.status.node_name or "", vm.status.claim.id)
-    interfaces = Interfaces(ledger, settings.mac_prefix, shunned=inventory.shunned, machines=cluster.machines)
+    interfaces = Interfaces(ledger, settings.mac_prefix, shunned=inventory.leftovers.shunned, machines=cluster.machines)
     deciding = Deciding(cluster, ledger, inventory, interfaces=interfaces, refusals=refusals, profiles=profiles)
-    aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node), inventory.remains).of(vm)
+    aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node), inventory.leftovers.of).of(vm)
     explanation = Explanation(
         namespace,
         name,

@@ -6,30 +6,25 @@ week would look alive to every new leader.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from math import inf
 from typing import Any
 
 from berth_api.fields import CONDITION_LIBVIRT_READY
-from berth_api.hypervisors import Hypervisor, HypervisorRemains
-from berth_api.quantities import to_bytes, to_millis
+from berth_api.hypervisors import Hypervisor
+from berth_api.quantities import to_bytes
 from berth_api.storagepools import StoragePool
 from berth_operator.cluster import Cluster
+from berth_operator.leftovers import Leftovers
 from berth_operator.objects import Heartbeat, Node
 from berth_operator.scheduling.cures import Cure
-from berth_operator.scheduling.holdings import Address, Holding
 from berth_operator.scheduling.nodes import HeldImage, NodeFacts, allocatable_of
 from berth_operator.scheduling.snapshot import Snapshot
 from berth_operator.sealing import can_seal_to
-from berth_operator.store import Change, Key
+from berth_operator.store import Change
 
-_REMAINS = "remains"
-"""Stands for a claim's id where a guest has none."""
 FAILURE_WINDOW = 600.0
 """Seconds for which a refusal or a failed start counts against a node."""
 
@@ -54,33 +49,6 @@ def facts_of(hypervisor: Hypervisor, node: Node | None, *, anchored: bool = Fals
         images=frozenset(HeldImage(image.digest, to_bytes(image.size)) for image in status.images),
         public_key=status.public_key if status.public_key and can_seal_to(status.public_key) else "",
     )
-
-
-def _has_told(hypervisor: Hypervisor | None) -> bool:
-    """Whether its agent has said what is left there of other clusters, be it nothing."""
-    return hypervisor is not None and "remains" in hypervisor.status.model_fields_set
-
-
-def _holding_of(node: str, guest: HypervisorRemains) -> Holding:
-    """What a guest that no object accounts for takes of its node: no VM is given its room."""
-    return Holding(
-        uid=guest.uid,
-        owner=f"{guest.namespace}/{guest.name}",
-        claim_id=_REMAINS,
-        node=node,
-        cpu=to_millis(guest.cpu),
-        memory=to_bytes(guest.memory),
-        pools={pool.name: to_bytes(pool.size) for pool in guest.pools},
-        apart=True,
-    )
-
-
-def _addresses_of(guest: HypervisorRemains) -> Iterator[tuple[str, Address]]:
-    """Network and address of every IP that the guest has; what is none is left out, as agents may say anything."""
-    for nic in guest.interfaces:
-        for text in nic.ip_addresses:
-            with suppress(ValueError):
-                yield nic.network_name, ip_address(text)
 
 
 @dataclass(frozen=True)
@@ -112,8 +80,7 @@ class Inventory:
         self._seen: dict[str, float] = {}
         self._failures: dict[str, list[float]] = {}
         self._migrations: Counter[str] = Counter()
-        self._remains: dict[Key, dict[tuple[str, str], HypervisorRemains]] = {}
-        self._shunned: dict[str, Counter[Address]] = {}
+        self._leftovers = Leftovers(cluster, snapshot)
         self._next_look = -inf
         cluster.hypervisors.listen(self._on_hypervisor)
         cluster.nodes.listen(self._on_node)
@@ -130,30 +97,10 @@ class Inventory:
         facts = self._facts.get(name)
         return facts.accelerator or None if facts is not None else None
 
-    def remains(self, key: Key) -> list[tuple[str, HypervisorRemains]]:
-        """Nodes that hold a guest of this namespace and name which no object accounts for, and what they say of it."""
-        return [(node, guest) for (node, _), guest in sorted(self._remains.get(key, {}).items())]
-
-    def owes_report(self, node: str | None) -> bool:
-        """Whether a node of this cluster has not said yet what it holds of another's."""
-        hypervisor = self._cluster.hypervisors.get(node or "")
-        return self._cluster.nodes.get(node or "") is not None and not _has_told(hypervisor)
-
-    def shunned(self, network: str) -> AbstractSet[Address]:
-        """Addresses that guests have which no object accounts for: the last that a VM of its own is given."""
-        return self._shunned.get(network, Counter()).keys()
-
-    @contextmanager
-    def vacated(self, node: str | None, uid: str | None) -> Iterator[None]:
-        """Decide about the VM that goes on as a guest which remains as if that held nothing. Not to be awaited in."""
-        own = [holding for holding in self._snapshot.held_on(node or "") if holding.key == (uid, _REMAINS)]
-        for holding in own:
-            self._snapshot.give_back(holding)
-        try:
-            yield
-        finally:
-            for holding in own:
-                self._snapshot.take(holding)
+    @property
+    def leftovers(self) -> Leftovers:
+        """What nodes hold of another cluster."""
+        return self._leftovers
 
     def alive(self, name: str) -> bool:
         """Whether the node's heartbeat is fresh."""
@@ -216,31 +163,10 @@ class Inventory:
         self._happened(Cure.NODE_CHANGED)
 
     def _on_hypervisor(self, change: Change[Hypervisor]) -> None:
-        name = change.key[1]
-        before = change.old.status.remains if change.old else ()
-        after = change.new.status.remains if change.new else ()
-        if before != after:
-            self._change_remains(name, before, after)
-        self._refresh(name, news=before != after or _has_told(change.old) != _has_told(change.new))
-
-    def _change_remains(
-        self, node: str, before: Iterable[HypervisorRemains], after: Iterable[HypervisorRemains]
-    ) -> None:
-        for old in before:
-            self._remains.get((old.namespace, old.name), {}).pop((node, old.uid), None)
-            self._snapshot.give_back(_holding_of(node, old))
-            for network, address in _addresses_of(old):
-                self._shunned.get(network, Counter())[address] -= 1
-        for new in after:
-            self._remains.setdefault((new.namespace, new.name), {})[(node, new.uid)] = new
-            self._snapshot.take(_holding_of(node, new))
-            for network, address in _addresses_of(new):
-                self._shunned.setdefault(network, Counter())[address] += 1
-        self._remains = {key: holders for key, holders in self._remains.items() if holders}
-        self._shunned = {network: left for network, had in self._shunned.items() if (left := +had)}
+        self._refresh(change.key[1], news=self._leftovers.on_hypervisor(change))
 
     def _on_node(self, change: Change[Node]) -> None:
-        self._refresh(change.key[1])
+        self._refresh(change.key[1], news=self._leftovers.on_node(change))
 
     def _on_pool(self, _change: Change[StoragePool]) -> None:
         self._snapshot.share_pools(pool.metadata.name for pool in self._cluster.pools if pool.spec.shared)

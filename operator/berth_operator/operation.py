@@ -9,7 +9,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 
 from berth_api import kinds, logs
 from berth_api.client import Api, ApiError
-from berth_api.hypervisors import Hypervisor
+from berth_api.hypervisors import Hypervisor, HypervisorRemains
 from berth_api.virtualmachines import VirtualMachine
 from berth_api.workqueues import Backoff, WorkQueue
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aggregates import image_status, network_status, pool_status, write_status
-from berth_operator.controllers.aims import Aims
+from berth_operator.controllers.aims import Aims, is_bound
 from berth_operator.controllers.anchorplans import Anchor
 from berth_operator.controllers.anchors import Anchors
 from berth_operator.controllers.binding import Binding, at_once
@@ -104,7 +104,9 @@ class Operation:
         self._loss = NodeLoss(
             api, self.cluster, self._inventory, self.ledger, confirm=settings.node_loss_confirm, clock=clock
         )
-        self._aims = aims = Aims(self.cluster, self._inventory.accelerator, self._loss.lost, self._inventory.remains)
+        self._aims = aims = Aims(
+            self.cluster, self._inventory.accelerator, self._loss.lost, self._inventory.leftovers.of
+        )
         self._anchors = Anchors(
             api,
             self.cluster,
@@ -132,7 +134,9 @@ class Operation:
                 self.cluster,
                 self.ledger,
                 self._inventory,
-                interfaces=Interfaces(self.ledger, settings.mac_prefix, self._inventory.shunned, self.cluster.machines),
+                interfaces=Interfaces(
+                    self.ledger, settings.mac_prefix, self._inventory.leftovers.shunned, self.cluster.machines
+                ),
                 refusals=refusals,
                 profiles=profiles,
             ),
@@ -317,6 +321,13 @@ class Operation:
             if which(vm):
                 self._attend(vm)
 
+    def _attend_named(self, guests: Iterable[HypervisorRemains]) -> None:
+        """VMs whose guest a node has told of: one that is Halted wants to be bound where its disks are."""
+        for guest in guests:
+            vm = self.cluster.machines.get(guest.name, guest.namespace)
+            if vm is not None and not is_bound(vm):
+                self._attend(vm)
+
     def _add(self, collection: Collection[Any], key: Key) -> None:
         self.queue.add(Task(collection.kind.plural, *key))
 
@@ -382,6 +393,8 @@ class Operation:
         old, new = change.old.status if change.old else None, change.new.status if change.new else None
         if new is not None and (old is None or old.accelerator != new.accelerator):
             self._attend_on(change.key[1])
+        if new is not None and (old is None or old.remains != new.remains):
+            self._attend_named(new.remains)
         if (old.images if old else ()) != (new.images if new else ()):
             for collection in (self.cluster.images, self.cluster.cluster_images):
                 for key in collection.all_keys():

@@ -41,6 +41,7 @@ class _Entry(Generic[T]):
 class Collection(Generic[T]):
     """All objects of one kind, read into `T`. What `read` cannot read (ValueError) is logged and left alone.
 
+    A listener that fails is logged and counted: no object that anybody wrote may end whoever leads, and all after him.
     Where it has a namespace or a label selector, it is of those only that are in there and that it selects.
     """
 
@@ -52,6 +53,8 @@ class Collection(Generic[T]):
         self._entries: dict[Key, _Entry[T]] = {}
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._listeners: list[Callable[[Change[T]], None]] = []
+        self.failures = 0
+        """How often a listener failed."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -124,7 +127,11 @@ class Collection(Generic[T]):
 
     def _tell(self, change: Change[T]) -> None:
         for listener in self._listeners:
-            listener(change)
+            try:
+                listener(change)
+            except Exception:
+                self.failures += 1
+                _LOGGER.exception("a bug in taking in %s %s: it is left out", self.kind.kind, "/".join(change.key))
 
 
 def _key(metadata: Mapping[str, Any]) -> Key:

@@ -17,7 +17,7 @@ from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.needs import Amounts, claimed, is_as_asked, kept, wants_sealed
 from berth_operator.controllers.references import Reference, Resolved, Unbindable, resolve
 from berth_operator.controllers.refusals import Refusals
-from berth_operator.controllers.remains import Holder, holder_of
+from berth_operator.controllers.remains import Holder, awaited_by, holder_of
 from berth_operator.controllers.unsupported import unsupported
 from berth_operator.inventory import Inventory
 from berth_operator.scheduling.holdings import Holding, held_by
@@ -87,8 +87,9 @@ class Deciding:
             images=resolved.images,
             excluded=self._refusals.of(vm.metadata.uid),
         )
-        awaited = self._inventory.owes_report(vm.status.former_node_name)
-        held = None if stays else holder_of(vm, self._inventory.remains(vm.key), awaited=awaited)
+        left = self._inventory.leftovers
+        awaited = awaited_by(vm, left.owes_report, left.owing)
+        held = None if stays else holder_of(vm, left.of(vm.key), awaited=awaited)
         if held is not None:
             request = replace(request, requirements=replace(request.requirements, node_name=held.node))
         return Wish(request, self._profile(vm, stays=stays), resolved, held)
@@ -100,7 +101,7 @@ class Deciding:
             Unbindable: an address, or the node's key, stands in the way.
         """
         request, held = wish.request, wish.held
-        with self._inventory.vacated(request.requirements.node_name, held.uid if held is not None else None):
+        with self._inventory.leftovers.vacated(request.requirements.node_name, held.uid if held is not None else None):
             placement = place(self._inventory.snapshot(), request, wish.profile)
         if isinstance(placement, Rejection):
             return placement

@@ -36,7 +36,7 @@ class Interfaces:
         self,
         ledger: Ledger,
         mac_prefix: str,
-        shunned: Callable[[str], AbstractSet[Address]] = lambda _network: frozenset(),
+        shunned: Callable[[str], Mapping[int, AbstractSet[int]]] = lambda _network: MappingProxyType({}),
         machines: Iterable[VirtualMachine] = (),
     ) -> None:
         self._ledger, self._mac_prefix, self._shunned = ledger, mac_prefix, shunned
@@ -150,7 +150,7 @@ class Interfaces:
         shunned = self._shunned(name)
         if shunned:
             with suppress(ExhaustedError):
-                return choose(subnets, wanted, replace(taken, kept=taken.kept | shunned), name)
+                return choose(subnets, wanted, replace(taken, shunned=shunned), name)
         return choose(subnets, wanted, taken, name)
 
     def _own(self, vm: VirtualMachine, network: str) -> set[Address]:

@@ -15,7 +15,8 @@ from berth_operator.controllers.aims import Aim, Aims, is_bound, start_was_refus
 from berth_operator.controllers.binding import Binding
 from berth_operator.controllers.nodeloss import OUT_OF_SERVICE, NodeLoss
 from berth_operator.controllers.refusals import Pauses, Refusals
-from berth_operator.controllers.restores import clear
+from berth_operator.controllers.remains import is_settled
+from berth_operator.controllers.restores import clear, forget
 from berth_operator.controllers.vmstatuses import apply_status
 from berth_operator.events import Events
 from berth_operator.inventory import Inventory
@@ -48,7 +49,9 @@ def needs_attention(vm: VirtualMachine) -> bool:
     """Whether the operator has anything to do about a VM beside giving it a berth."""
     if vm.metadata.deletion_timestamp is not None:
         return FINALIZER in vm.metadata.finalizers
-    return refused(vm) or vm.has_foreign_claim or (vm.spec.run_strategy == "Halted" and vm.status.claim is None)
+    if refused(vm) or vm.has_foreign_claim or is_settled(vm):
+        return True
+    return vm.spec.run_strategy == "Halted" and vm.status.claim is None
 
 
 class Machines:
@@ -127,10 +130,8 @@ class Machines:
             return 0.0
         if vm.metadata.deletion_timestamp is not None:
             return await self._let_go(vm, leadership)
-        if vm.has_foreign_claim:
-            leadership.check()
-            self._cluster.machines.upsert(await clear(self._api, vm, now=self._now()))
-            _LOGGER.warning("%s came with the status of another object; it is placed anew", "/".join(vm.key))
+        if vm.has_foreign_claim or is_settled(vm):
+            await self._clear_past(vm, leadership)
             return None
         if refused(vm):
             self._note_refusal(vm, leadership.epoch)
@@ -144,6 +145,15 @@ class Machines:
             message = statuses.bound_message(vm.status.node_name or "")
             await self._binding.explain_bound(vm, statuses.BOUND, message, leadership)
         return None
+
+    async def _clear_past(self, vm: VirtualMachine, leadership: Leadership) -> None:
+        """Take away what the status says of another object: it binds nothing, and counts until the VM has run here."""
+        leadership.check()
+        if not vm.has_foreign_claim:
+            self._cluster.machines.upsert(await forget(self._api, vm))
+            return
+        self._cluster.machines.upsert(await clear(self._api, vm, now=self._now()))
+        _LOGGER.warning("%s came with the status of another object; it is placed anew", "/".join(vm.key))
 
     def _note_refusal(self, vm: VirtualMachine, epoch: int) -> None:
         """Hold the refusal against the node, unless a former leader's epoch alone was reason enough for it."""

@@ -9,7 +9,8 @@ only where its owner has agreed: by the annotation `berth.dev/adopt`, or by rest
 agents cannot stop VMs by it that come later, as the API server takes from them what they bring along and nothing more.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from berth_api.fields import ADOPT, RESTORE_LABELS
@@ -21,6 +22,8 @@ ANY = "*"
 """Value of the annotation by which every node is believed."""
 NEVER = "never"
 """Value of the annotation by which none is. Of a node that is called so, `*` has to be said."""
+_MOST_NAMED = 5
+"""Nodes that a message names."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,48 @@ class Holder:
     """As the guest has them."""
 
 
+def was_admitted(vm: VirtualMachine) -> bool:
+    """Whether it has run in this cluster, as the object that it is: a status of another one is taken away as a whole.
+
+    Nothing is left of it elsewhere then, whatever nodes say by now.
+    """
+    return vm.status.admitted_claim is not None and not vm.has_foreign_claim
+
+
+def is_settled(vm: VirtualMachine) -> bool:
+    """Whether what it was before a restore counts no longer, though its status still says it."""
+    restored = vm.status.former_uid is not None or vm.status.former_node_name is not None
+    claim = vm.status.claim
+    return restored and was_admitted(vm) and claim is not None and claim.id == vm.status.admitted_claim
+
+
+def awaited_by(vm: VirtualMachine, owes_report: Callable[[str], bool], owing: AbstractSet[str]) -> list[str]:
+    """Nodes that may hold the guest of a VM, and have not said yet what they hold.
+
+    Args:
+        vm: A VM without a node.
+        owes_report: Whether there is a Node of that name which has not told yet.
+        owing: Those that have an agent, too. Who is content with any node waits for all of these, but for no Node that
+            has never had an agent: it may never have one.
+    """
+    asked, status = vm.metadata.annotations.get(ADOPT, ""), vm.status
+    if asked == NEVER or was_admitted(vm):
+        return []
+    named = [node for node in (status.former_node_name, asked) if node and owes_report(node)]
+    if asked == ANY or (not asked and status.former_uid is None and _is_labelled(vm)):
+        named += sorted(owing)
+    return list(dict.fromkeys(named))
+
+
 def holder_of(
-    vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]], *, awaited: bool = False
+    vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]], *, awaited: Sequence[str] = ()
 ) -> Holder | None:
     """The node that holds a guest of this VM's name; None where there is none, or none is wanted.
 
     Args:
         vm: A VM without a node.
         remains: Nodes that hold one, and what they say of it.
-        awaited: The node that its status was restored with has not told yet what it holds.
+        awaited: Nodes that may hold one and have not told yet; see `awaited_by`.
 
     Raises:
         Unbindable: it is not known yet where the guest is, nobody has agreed to it, several nodes hold one, or the VM
@@ -52,16 +88,12 @@ def holder_of(
     if asked == NEVER:
         return None
     if awaited and not any(holder.uid == vm.status.former_uid or holder.node == asked for holder in holders):
-        former = vm.status.former_node_name
-        raise Unbindable(
-            "HolderSilent",
-            f"before a restore it was on node {former}, whose agent has not said yet what it holds: start that agent, "
-            f"delete the Node if it is gone, or write {NEVER} in the annotation {ADOPT} to have the VM made anew",
-            waits_for_room=True,
-        )
+        raise _silent(awaited)
     if not holders:
         return None
     agreed = _agreed(vm, asked, holders)
+    if not agreed and was_admitted(vm):
+        return None
     if not agreed:
         raise Unbindable(
             "Held",
@@ -98,14 +130,31 @@ def is_held(vm: VirtualMachine, remains: Iterable[tuple[str, HypervisorRemains]]
 
 def _agreed(vm: VirtualMachine, asked: str, holders: Sequence[Holder]) -> list[Holder]:
     """Those that the VM's owner is content with. The UID of the object that was backed up tells one from the others."""
-    known = [holder for holder in holders if holder.uid == vm.status.former_uid]
+    former = vm.status.former_uid
+    known = [holder for holder in holders if holder.uid == former]
     if asked:
         named = [holder for holder in holders if asked in (ANY, holder.node)]
-    elif any(label in vm.metadata.labels for label in RESTORE_LABELS):
-        named = list(holders)
-    else:
-        return known
-    return [holder for holder in named if holder in known] or named
+        return [holder for holder in named if holder in known] or named
+    if former is None and _is_labelled(vm) and not was_admitted(vm):
+        return list(holders)
+    return known
+
+
+def _is_labelled(vm: VirtualMachine) -> bool:
+    return any(label in vm.metadata.labels for label in RESTORE_LABELS)
+
+
+def _silent(awaited: Sequence[str]) -> Unbindable:
+    nodes = ", ".join(awaited[:_MOST_NAMED]) + (
+        f" and {len(awaited) - _MOST_NAMED} more" * (len(awaited) > _MOST_NAMED)
+    )
+    return Unbindable(
+        "HolderSilent",
+        f"its guest of before a restore may be on {nodes}, whose agent has not said yet what it holds: start or "
+        f"upgrade that agent, delete the Node if it is gone, name another node in the annotation {ADOPT}, or write "
+        f"{NEVER} there to have the VM made anew",
+        waits_for_room=True,
+    )
 
 
 def _named(holders: Iterable[Holder]) -> str:

@@ -27,6 +27,8 @@ class Taken:
     """By the VM's other NICs in this very decision."""
     own: frozenset[Address] = frozenset()
     """Held, but by the VM itself alone: free for it."""
+    shunned: Mapping[int, AbstractSet[int]] = field(default_factory=dict)
+    """Better not given, as integers, per IP version."""
 
 
 class AddressError(ValueError):
@@ -95,9 +97,12 @@ class Space:
     def lowest_free(self, taken: Taken) -> Address | None:
         """The lowest address that may be handed out and is not taken. Integers: a full /16 takes 4 ms."""
         held, kept, own = taken.held.get(self.cidr.version, frozenset()), taken.kept, taken.own
+        shunned = taken.shunned.get(self.cidr.version, frozenset())
         for low, high in self.spans():
             for value in range(low, high + 1):
-                if (value not in held or self.address(value) in own) and (not kept or self.address(value) not in kept):
+                if value in shunned or (value in held and self.address(value) not in own):
+                    continue
+                if not kept or self.address(value) not in kept:
                     return self.address(value)
         return None
 
