@@ -46,9 +46,13 @@ env:
     # What it starts has to leave its control group, mount, and run guests with the node's devices.
     privileged: true
   {{- include "berth.libvirt.environment" . | nindent 2 }}
+  # For whoever calls virsh in the container.
+  - name: LIBVIRT_DEFAULT_URI
+    value: qemu:///system?socket={{ .Values.libvirt.socketDir }}/libvirt-sock
   readinessProbe:
     exec:
-      command: [virsh, --quiet, --connect, "qemu:///system?socket={{ .Values.libvirt.socketDir }}/libvirt-sock", uri]
+      # A link to the socket, there while it is the managed libvirtd that listens and not another one.
+      command: [virsh, --quiet, --connect, "qemu:///system?socket={{ .Values.libvirt.managed.rootDir }}/serving", uri]
     periodSeconds: 5
     timeoutSeconds: 5
   resources:
@@ -56,8 +60,8 @@ env:
   volumeMounts:
   - {name: libvirt, mountPath: {{ .Values.libvirt.socketDir }}}
   - {name: libvirt-root, mountPath: {{ .Values.libvirt.managed.rootDir }}}
-  - {name: devices, mountPath: /host/dev, mountPropagation: HostToContainer}
-  - {name: system, mountPath: /host/sys, mountPropagation: HostToContainer}
+  - {name: libvirt-devices, mountPath: /host/dev, mountPropagation: HostToContainer}
+  - {name: libvirt-system, mountPath: /host/sys, mountPropagation: HostToContainer}
   # Where disks are has to have the same name for the agent and for libvirtd.
   - {name: state, mountPath: {{ .Values.agent.stateDir }}, mountPropagation: HostToContainer}
   {{- range $number, $path := .Values.agent.storageDirs }}
@@ -68,8 +72,8 @@ env:
 {{- define "berth.libvirt.volumes" -}}
 - name: libvirt-root
   hostPath: {path: {{ .Values.libvirt.managed.rootDir }}, type: DirectoryOrCreate}
-- name: devices
+- name: libvirt-devices
   hostPath: {path: /dev, type: Directory}
-- name: system
+- name: libvirt-system
   hostPath: {path: /sys, type: Directory}
 {{- end }}
