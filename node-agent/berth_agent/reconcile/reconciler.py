@@ -177,7 +177,7 @@ class Reconciler:
 
     async def _reconcile(self, vm: VirtualMachine) -> float | None:
         claim = vm.status.claim
-        if claim is None or vm.has_foreign_claim or claim.id in (vm.status.refused_claim, vm.status.released_claim):
+        if claim is None or claim.id in (vm.status.refused_claim, vm.status.released_claim):
             return None
         if vm.has_foreign_claim:  # it comes from a back-up of another object, and the operator will take it away
             log.info("a claim for another object counts for nothing", **Owner.of(vm).fields, of=claim.machine_uid)
