@@ -8,10 +8,12 @@ Only this agent writes here, so what was read is kept. A note that cannot be rea
 it is about stays.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -57,6 +59,7 @@ class Origins:
     def __init__(self, directory: Path, cluster: str) -> None:
         self._directory = directory
         self._known: dict[str, Origin | None] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # as long as anybody holds or waits
         self.cluster = cluster
 
     def is_foreign(self, cluster: str) -> bool:
@@ -88,25 +91,41 @@ class Origins:
         Raises:
             OSError: it could not be written, so nothing must be made.
         """
-        before = await self.of(uid)
-        kept = before if before is not None and before.cluster == self.cluster else Origin(self.cluster)
-        every = tuple(sorted({*kept.pools, *pools}))
-        origin = Origin(self.cluster, former or kept.former, namespace, name, every)
-        if origin == before:
-            return
-        self._known.pop(uid, None)
-        await run_in_thread(_write, self._path(uid), origin)
-        self._known[uid] = origin
+        async with self._lock_of(uid):
+            before = await self.of(uid)
+            kept = before if before is not None and before.cluster == self.cluster else Origin(self.cluster)
+            every = tuple(sorted({*kept.pools, *pools}))
+            origin = Origin(self.cluster, former or kept.former, namespace, name, every)
+            if origin == before:
+                return
+            self._known.pop(uid, None)
+            await run_in_thread(_write, self._path(uid), origin)
+            self._known[uid] = origin
 
-    async def forget(self, uid: str) -> None:
+    async def forget(self, uid: str, *, unless: Callable[[], bool] = lambda: False) -> None:
         """Nothing is left of the VM.
+
+        Args:
+            uid: the VM's.
+            unless: whether it is needed after all, asked while nobody can note anything of it.
 
         Raises:
             OSError: the note could not be removed.
         """
-        if await self.of(uid) is not None:
-            await run_in_thread(_remove, self._path(uid))
-        self._known.pop(uid, None)
+        async with self._lock_of(uid):
+            if unless():
+                return
+            if await self.of(uid) is not None:
+                await run_in_thread(_remove, self._path(uid))
+            self._known.pop(uid, None)
+
+    async def own(self) -> frozenset[str]:
+        """UIDs of this cluster's VMs of which anything is noted.
+
+        Raises:
+            OSError: the notes cannot be listed.
+        """
+        return frozenset(uid for uid, origin in await self._all() if origin.cluster == self.cluster)
 
     async def foreign(self) -> frozenset[str]:
         """UIDs of other clusters' VMs.
@@ -114,9 +133,16 @@ class Origins:
         Raises:
             OSError: the notes cannot be listed.
         """
+        return frozenset(uid for uid, origin in await self._all() if self.is_foreign(origin.cluster))
+
+    async def _all(self) -> list[tuple[str, Origin]]:
         found = await run_in_thread(_scan, self._directory)
         origins = [(uid, await self.of(uid)) for uid in found]
-        return frozenset(uid for uid, origin in origins if origin is not None and self.is_foreign(origin.cluster))
+        return [(uid, origin) for uid, origin in origins if origin is not None]
+
+    def _lock_of(self, uid: str) -> asyncio.Lock:
+        """One at a time per VM: what is forgotten is not what has just been noted."""
+        return self._locks.setdefault(uid, asyncio.Lock())
 
     def _path(self, uid: str) -> Path:
         return self._directory / f"{check_uid(uid)}{_SUFFIX}"

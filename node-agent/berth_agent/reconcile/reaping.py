@@ -6,6 +6,7 @@ shared pool the disks of other nodes' VMs are no remains. Nor is what another cl
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 import structlog
 
@@ -26,18 +27,33 @@ async def find_remains(tools: Tools) -> frozenset[Owner]:
     """
     domains = await tools.hypervisor.domains()
     await set_apart(tools, domains)
-    here = await owners_here(tools, domains)
-    if not here:
+    here, noted = await owners_here(tools, domains), await tools.origins.own()
+    if not here and not noted:
         return frozenset()
     listed = await tools.api.list(VIRTUAL_MACHINE)
     bound = {body["metadata"]["uid"]: body.get("status", {}).get("nodeName") for body in listed.items}
     spared = {(body.get("status", {}).get("claim") or {}).get("adopts") for body in listed.items}
     spared |= {remains.owner.uid for remains in tools.facts.remains} | await tools.origins.foreign()
+    listed_here = {uid for uid, node in bound.items() if node == tools.node_name}
+    await _forget(tools, noted - listed_here - {owner.uid for owner in here} - spared)
     gone = (owner for owner in here if bound.get(owner.uid, "") not in (None, tools.node_name))
     remains = frozenset(owner for owner in gone if owner.uid not in spared)
     if remains:
         log.info("found remains", vms=sorted(owner.uid for owner in remains))
     return remains
+
+
+async def _forget(tools: Tools, uids: Iterable[str]) -> None:
+    """Drop the notes of VMs that have nothing here: their claims were refused, or the agent died before it forgot them.
+
+    Where a pool does not answer, nobody knows. A VM that was bound here meanwhile keeps its note.
+    """
+    for uid in () if tools.facts.pools.unready() else uids:
+        await tools.origins.forget(uid, unless=partial(_is_known, tools, uid))
+
+
+def _is_known(tools: Tools, uid: str) -> bool:
+    return tools.view.vm(uid) is not None
 
 
 async def owners_here(tools: Tools, domains: Iterable[DomainState]) -> frozenset[Owner]:

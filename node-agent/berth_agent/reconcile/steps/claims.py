@@ -27,8 +27,18 @@ async def admit(_step: AdmitClaim, work: Round) -> None:
     if claim is None:
         raise LookupError("a plan without a claim must not admit one")
     owner = work.owner
+    known = await work.tools.origins.of(owner.uid)
     pools = pools_of(work.object) or ()
     await work.tools.origins.note(owner.uid, namespace=owner.namespace, name=owner.name, pools=pools)
+    try:
+        await _check(work, claim)
+    except ClaimRefused:
+        if known is None and work.observed.nothing:
+            await work.tools.origins.forget(owner.uid)
+        raise
+
+
+async def _check(work: Round, claim: Claim) -> None:
     if not work.observed.power.is_active:
         _cover(work, claim)
         _provide(work, claim)
