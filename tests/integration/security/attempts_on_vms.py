@@ -4,13 +4,13 @@ from tests.integration.security.calls import Request, apply, merge, patch
 from tests.integration.security.rules import (
     AGENT,
     BINDING,
-    CLAIM,
     CLAIMED,
     CONDITION,
     FOREIGN_VM,
     IGNORED,
     OPERATOR,
     OWNER,
+    PRESENT,
     RBAC,
     SCHEDULED,
     VMS,
@@ -28,7 +28,7 @@ MACHINES = (
     Attempt(
         "bind-as-operator",
         "the same in the operator's field manager, with a claim",
-        apply(status_of("nobodys"), OPERATOR, {"status": {"nodeName": "node-1", "claim": CLAIM}}),
+        apply(status_of("nobodys"), OPERATOR, {"status": {"nodeName": "node-1", "claim": PRESENT}}),
         FOREIGN_VM,
     ),
     Attempt(
@@ -91,7 +91,7 @@ MACHINES = (
     Attempt(
         "grow-claim",
         "claim more for its own VM",
-        apply(status_of("mine"), AGENT, {"status": {"claim": {**CLAIM, "memory": "64Gi"}}}),
+        apply(status_of("mine"), AGENT, {"status": {"claim": {**PRESENT, "memory": "64Gi"}}}),
         CLAIMED,
     ),
     Attempt(

@@ -18,6 +18,8 @@ ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 
 AGENT, OPERATOR = "berth-agent", "berth-operator"
 CLAIM = {"id": "c1", "epoch": 1, "cpu": "2", "memory": "1100Mi", "storage": "11Gi"}
+PRESENT = {**CLAIM, "epoch": 1_000_000}
+"""A claim that is refused for whoever makes it: its age, which another rule might be quicker to see, is no reason."""
 SCHEDULED = {
     "type": "Scheduled",
     "status": "True",
