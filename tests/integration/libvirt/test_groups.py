@@ -70,7 +70,7 @@ def test_it_is_beside_the_pods_in_all_hierarchies(pod: Sequence[Path]) -> None:
 
 
 def test_of_version_2_alone_it_leaves_that_one(pod: Sequence[Path]) -> None:
-    (unified,) = [each for each in mounted() if not each.controllers]
+    (unified,) = [each for each in mounted() if not each.options]
     with begin(unified.path, pod) as process:
         groups = groups_of(process.pid)
         assert groups.pop(frozenset()) == f"/{TOP}/berth-libvirt"

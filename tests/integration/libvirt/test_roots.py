@@ -44,8 +44,9 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def tree(environment: dict[str, str]) -> Path:
     """One with a shell that is called libvirtd."""
-    settings = Settings.of(environment)
-    watch.prepare(settings)
+    settings, said = Settings.of(environment), list[str]()
+    watch.prepare(settings, lambda event, **_: said.append(event))
+    assert said == []
     made = settings.folder / "0123456789abcdef"
     for name in ("usr/sbin", "dev", "proc", "sys", "run", "tmp", *STATE_FOLDERS.values()):
         (made / name).mkdir(parents=True)
