@@ -3,6 +3,7 @@
 import base64
 import time
 
+import pytest
 from tests.e2e.conftest import World, address_of, http_answer
 
 from berth_dev.clusters import Cluster
@@ -19,6 +20,7 @@ def console_has(cluster: Cluster, vm: dict[str, object], text: str, *, seconds: 
     return True
 
 
+@pytest.mark.timeout(900)  # a whole Debian on emulated processors: 90 s alone, several times that beside other guests
 def test_cloud_init_of_debian_sets_the_hostname_and_runs_user_data(world: World) -> None:
     debian = world.vm(
         "debian-guest",
@@ -27,7 +29,7 @@ def test_cloud_init_of_debian_sets_the_hostname_and_runs_user_data(world: World)
         cloudInit={"userData": '#!/bin/sh\necho "user-data ran on $(hostname)" > /dev/ttyS0\n'},
     )
     (vm,) = world.start(debian)
-    assert console_has(world.cluster, vm, "user-data ran on debian-guest", seconds=400)
+    assert console_has(world.cluster, vm, "user-data ran on debian-guest", seconds=700)
     world.kubectl("wait", "--for=condition=GuestAgentConnected", "vm/debian-guest", "--timeout=60s", timeout=70)
 
 
