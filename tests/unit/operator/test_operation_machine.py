@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import looptime
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -23,6 +24,7 @@ from berth_operator.controllers.references import Unbindable
 from berth_operator.controllers.secrets import read_user_data
 from berth_operator.controllers.telling import UNSCHEDULABLE
 from berth_operator.operation import Operation
+from berth_operator.scheduling.addresses import ExhaustedError
 from berth_operator.scheduling.entries import State
 from berth_operator.scheduling.holdings import held_by
 from berth_operator.scheduling.place import Rejection, place
@@ -345,7 +347,12 @@ class OperationMachine(RuleBasedStateMachine):
         assert (condition.status, vm.status.claim) == ("False", None)
         aside = vm.key in scheduler._aside
         assert aside != (scheduler.queue.state(vm.key) is State.PARKED)
-        assert condition.reason == self.run(self._reason(vm)), condition.message
+        if condition.reason == ExhaustedError.reason:  # still so, even if a node was reserved for another VM since
+            deciding = self.operation.scheduler._deciding
+            with pytest.raises(Unbindable, match="no free address left"):
+                deciding._interfaces.choose(vm, deciding.wish(vm).resolved.networks)
+        else:
+            assert condition.reason == self.run(self._reason(vm)), condition.message
 
     async def _reason(self, vm: VirtualMachine) -> str:
         """Why the VM cannot be bound now."""
