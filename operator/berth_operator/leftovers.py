@@ -92,13 +92,8 @@ class Leftovers:
     def vacated(self, node: str | None, uid: str | None) -> Iterator[None]:
         """Decide about the VM that goes on as a guest which remains as if that held nothing. Not to be awaited in."""
         own = [holding for holding in self._snapshot.held_on(node or "") if holding.key == (uid, _REMAINS)]
-        for holding in own:
-            self._snapshot.give_back(holding)
-        try:
+        with self._snapshot.without(own):
             yield
-        finally:
-            for holding in own:
-                self._snapshot.take(holding)
 
     def on_hypervisor(self, change: Change[Hypervisor]) -> bool:
         """Follow it; True if there is news of what is left."""

@@ -84,14 +84,8 @@ class Ledger:
     @contextmanager
     def without(self, uid: str) -> Iterator[None]:
         """Decide about a VM that holds something as if it held nothing. Not to be awaited in."""
-        own = self._counted.get(uid, ())
-        for holding in own:
-            self._snapshot.give_back(holding)
-        try:
+        with self._snapshot.without(self._counted.get(uid, ())):
             yield
-        finally:
-            for holding in own:
-                self._snapshot.take(holding)
 
     def rebuild(self, holdings: Iterable[Holding]) -> None:
         """Forget all, assumptions too, and count only these."""

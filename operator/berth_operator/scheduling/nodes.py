@@ -15,8 +15,6 @@ BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-_MOST = 2**60
-"""Millicores or bytes that a node is believed to have: more than any has, and no sum of it overflows an int64."""
 _NO_RESERVE = Reserved(memory="0")
 """Beside a Node's allocatable, which is what the kubelet's own reserves have left."""
 
@@ -94,8 +92,6 @@ def allocatable_of(hypervisor: Hypervisor, ceiling: Amounts | None = None, *, an
         hypervisor.spec,
         requested,
     )
-    pools = {name: min(size, _MOST) for name, size in reported.pools.items()}
-    reported = Amounts(min(reported.cpu, _MOST), min(reported.memory, _MOST), pools)
     if ceiling is None:
         return reported
     unreserved = HypervisorSpec(overcommit=hypervisor.spec.overcommit, reserved=_NO_RESERVE)

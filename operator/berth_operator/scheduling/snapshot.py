@@ -5,7 +5,8 @@ by design: what happens between two awaits is one moment. A node keeps its row w
 given to the next that comes, so nothing but `order` (the rank by name, for ties) ever moves.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -312,6 +313,17 @@ class Snapshot:
             self._add(row, taken, -1)
             self.populations.leave(holding.key)
         self._changed()
+
+    @contextmanager
+    def without(self, holdings: Collection[Holding]) -> Iterator[None]:
+        """Decide as if these did not count. Not to be awaited in."""
+        for holding in holdings:
+            self.give_back(holding)
+        try:
+            yield
+        finally:
+            for holding in holdings:
+                self.take(holding)
 
     def _changed(self) -> None:
         self.changes += 1
