@@ -16,6 +16,7 @@ from berth_api.virtualmachines import VirtualMachine
 from berth_operator import store
 from berth_operator.cluster import Cluster
 from berth_operator.controllers.aims import Aim, Aims
+from berth_operator.controllers.asking import Asking
 from berth_operator.controllers.deciding import Deciding, Wish
 from berth_operator.controllers.interfaces import Interfaces
 from berth_operator.controllers.machines import refused
@@ -74,7 +75,7 @@ async def explain(
     _count(cluster, ledger, inventory, vm)
     if refused(vm) and vm.status.claim is not None:
         refusals.note(vm.metadata.uid, vm.status.node_name or "", vm.status.claim.id)
-    interfaces = Interfaces(ledger, settings.mac_prefix, shunned=inventory.leftovers.shunned, machines=cluster.machines)
+    interfaces = Interfaces(ledger, settings.mac_prefix, inventory.leftovers.shunned, Asking(cluster.machines))
     deciding = Deciding(cluster, ledger, inventory, interfaces=interfaces, refusals=refusals, profiles=profiles)
     aim = Aims(cluster, inventory.accelerator, lambda node: not inventory.alive(node), inventory.leftovers.of).of(vm)
     explanation = Explanation(

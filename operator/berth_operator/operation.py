@@ -26,6 +26,7 @@ from berth_operator.controllers.aggregates import image_status, network_status, 
 from berth_operator.controllers.aims import Aims, is_bound
 from berth_operator.controllers.anchorplans import Anchor
 from berth_operator.controllers.anchors import Anchors
+from berth_operator.controllers.asking import Asking
 from berth_operator.controllers.binding import Binding, at_once
 from berth_operator.controllers.budgets import Budget
 from berth_operator.controllers.deciding import Deciding
@@ -135,7 +136,7 @@ class Operation:
                 self.ledger,
                 self._inventory,
                 interfaces=Interfaces(
-                    self.ledger, settings.mac_prefix, self._inventory.leftovers.shunned, self.cluster.machines
+                    self.ledger, settings.mac_prefix, self._inventory.leftovers.shunned, Asking(self.cluster.machines)
                 ),
                 refusals=refusals,
                 profiles=profiles,

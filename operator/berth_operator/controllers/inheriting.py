@@ -6,15 +6,15 @@ agreed to that (`remains.py`). Even there it gets no more than the choice among 
 none that another VM holds, or asks for in its spec, and none outside a subnet's range.
 """
 
-from collections.abc import Callable, Iterable
 from ipaddress import ip_address
 
 from berth_api import kinds
 from berth_api.hypervisors import RemainingInterface
 from berth_api.virtualmachines import NetworkInterface, VirtualMachine
 from berth_api.virtualnetworks import Subnet, VirtualNetwork
+from berth_operator.controllers.asking import Asking
 from berth_operator.controllers.references import Reference, Unbindable
-from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Space, Taken, choose, plain
+from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Space, Taken, choose
 from berth_operator.scheduling.holdings import Address
 from berth_operator.scheduling.ledger import Ledger
 
@@ -24,11 +24,11 @@ class Inheriting:
 
     Args:
         ledger: Who holds what.
-        machines: All VMs: what their specs ask for is kept for them.
+        asking: What VMs' specs ask for is kept for them.
     """
 
-    def __init__(self, ledger: Ledger, machines: Iterable[VirtualMachine]) -> None:
-        self._ledger, self._machines = ledger, machines
+    def __init__(self, ledger: Ledger, asking: Asking) -> None:
+        self._ledger, self._asking = ledger, asking
 
     def mac(self, vm: VirtualMachine, nic: NetworkInterface, had: RemainingInterface) -> str:
         """The MAC address that the guest has there.
@@ -36,10 +36,8 @@ class Inheriting:
         Raises:
             Unbindable: it is another VM's.
         """
-        mac = had.mac_address
-        owner = self._ledger.mac_owner(mac, but=vm.metadata.uid) or self._asker(
-            vm, lambda other: any(each.mac_address == mac for each in other.spec.interfaces)
-        )
+        mac, uid = had.mac_address, vm.metadata.uid
+        owner = self._ledger.mac_owner(mac, but=uid) or self._asking.for_mac(mac, but=uid)
         if owner is not None:
             raise _in_use("MacAddressInUse", nic, f"MAC address {mac}", owner, "macAddress")
         return mac
@@ -77,21 +75,12 @@ class Inheriting:
         return tuple(chosen)
 
     def _check_free(self, vm: VirtualMachine, nic: NetworkInterface, network: str, address: Address) -> None:
-        owner = self._ledger.address_owner(network, address, but=vm.metadata.uid) or self._asker(
-            vm,
-            lambda other: any(
-                each.network_name == network and any(_is(text, address) for text in each.ip_addresses)
-                for each in other.spec.interfaces
-            ),
+        uid = vm.metadata.uid
+        owner = self._ledger.address_owner(network, address, but=uid) or self._asking.for_address(
+            network, address, but=uid
         )
         if owner is not None:
             raise _in_use("AddressInUse", nic, f"address {address}", owner, "ipAddresses")
-
-    def _asker(self, vm: VirtualMachine, asks: Callable[[VirtualMachine], bool]) -> str | None:
-        return next(
-            ("/".join(other.key) for other in self._machines if other.metadata.uid != vm.metadata.uid and asks(other)),
-            None,
-        )
 
 
 def _fitting(subnet: Subnet, had: RemainingInterface) -> list[Address]:
@@ -104,13 +93,6 @@ def _fitting(subnet: Subnet, had: RemainingInterface) -> list[Address]:
         if space.gives(address) and any(low <= int(address) <= high for low, high in space.spans()):
             found.append(address)
     return found
-
-
-def _is(text: str, address: Address) -> bool:
-    try:
-        return plain(text) == address
-    except ValueError:
-        return False
 
 
 def _in_use(reason: str, nic: NetworkInterface, what: str, owner: str, field: str) -> Unbindable:

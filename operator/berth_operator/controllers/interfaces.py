@@ -14,6 +14,7 @@ from berth_api import kinds
 from berth_api.hypervisors import RemainingInterface
 from berth_api.virtualmachines import ClaimedInterface, NetworkInterface, VirtualMachine
 from berth_api.virtualnetworks import Subnet, VirtualNetwork
+from berth_operator.controllers.asking import Asking
 from berth_operator.controllers.inheriting import Inheriting
 from berth_operator.controllers.references import Reference, Unbindable
 from berth_operator.scheduling.addresses import AddressError, ExhaustedError, Taken, choose, plain
@@ -29,18 +30,18 @@ class Interfaces:
         ledger: Who holds what.
         mac_prefix: What addresses that are made up begin with.
         shunned: Addresses of a network that guests have which no VM accounts for: given only when no other is left.
-        machines: All VMs.
+        asking: What VMs' specs ask for.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         mac_prefix: str,
-        shunned: Callable[[str], Mapping[int, AbstractSet[int]]] = lambda _network: MappingProxyType({}),
-        machines: Iterable[VirtualMachine] = (),
+        shunned: Callable[[str], Mapping[int, AbstractSet[int]]],
+        asking: Asking,
     ) -> None:
         self._ledger, self._mac_prefix, self._shunned = ledger, mac_prefix, shunned
-        self._inheriting = Inheriting(ledger, machines)
+        self._inheriting = Inheriting(ledger, asking)
 
     def choose(
         self,
