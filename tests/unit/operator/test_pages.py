@@ -10,8 +10,8 @@ from tests.unit.operator.worlds import World
 from berth_api import kinds
 from berth_api.client import Unavailable
 from berth_operator.leases import Election, LeaseTimes
-from berth_operator.operation import Task
 from berth_operator.pages import Pages
+from berth_operator.routing import Task
 from berth_operator.services import Service
 from berth_operator.settings import Settings
 
