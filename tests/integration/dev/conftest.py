@@ -1,5 +1,7 @@
 """Clusters without Berth in them, in a state folder of the test's own."""
 
+import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,10 @@ def _namespaces(pid: int) -> frozenset[str]:
 class Traces:
     """How to tell, without any of the project's own means, that something of a cluster is left.
 
+    A process is known by its UTS namespace: that can be held, and holds nothing itself, while a network namespace that
+    is held keeps its links and a mount namespace its mounts. No process of a node has another, but for those of Pods
+    with a network of their own, whose control groups show them.
+
     Attributes:
         namespaces: Identities of the nodes' namespaces.
         link_prefix: How the names of its links start.
@@ -32,8 +38,12 @@ class Traces:
 
     @classmethod
     def of(cls, cluster: Cluster) -> "Traces":
-        namespaces = (_namespaces(node.holder.pid) for node in cluster.nodes)
-        return cls(frozenset().union(*namespaces), cluster.run.plan.link_prefix, cluster.run.state)
+        pids = [node.holder.pid for node in cluster.nodes]
+        namespaces = frozenset[str]().union(*map(_namespaces, pids))
+        traces = cls(namespaces, cluster.run.plan.link_prefix, cluster.run.state)
+        for pid in pids:  # the kernel gives a namespace's number again once nothing holds it: to another test's, then
+            weakref.finalize(traces, os.close, os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY | os.O_CLOEXEC))
+        return traces
 
     def left(self) -> list[str]:
         """Everything that is still there, in words."""
@@ -49,7 +59,7 @@ class Traces:
 
     def _left_of(self, entry: Path) -> list[str]:
         try:
-            inside = _namespaces(int(entry.name)) & self.namespaces
+            inside = str((entry / "ns/uts").readlink()) in self.namespaces
             command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it ended, or is not even root's to look into, as nothing of a cluster is
             return []

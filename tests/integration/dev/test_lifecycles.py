@@ -50,6 +50,7 @@ def test_two_clusters_live_side_by_side_and_leave_nothing(root: Path, bare: Opti
     one.down()
     assert traces[0].left() == []
     assert _ready_nodes(other) == ["node-1"]
+    assert {"link", "file", "process"} <= {thing.split()[0] for thing in traces[1].left()}
     with pytest.raises(DevError, match="no cluster 'one'"):
         Cluster.load("one", root=root)
 
