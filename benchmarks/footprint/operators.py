@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from benchmarks.figures import Measured
 from benchmarks.footprint.options import Options
 from benchmarks.footprint.reports import HEAD, markdown, watch
 from benchmarks.scheduling.binding import quiet
-from benchmarks.scheduling.clients import Client
+from benchmarks.scheduling.clients import BusyError, Client
 from benchmarks.scheduling.controlplane import ControlPlane, running
 from benchmarks.scheduling.objects import furnish
 from benchmarks.scheduling.processes import Child
@@ -26,7 +26,8 @@ from berth_api import kinds
 from berth_dev.progress import Say
 
 _PATIENCE = 600.0
-_LOOK = 2.0
+_LOOK = 10.0
+"""Seconds between lists of all objects, which cost the server more than what they look for."""
 
 
 async def measure(options: Options, say: Say) -> Measured:
@@ -75,8 +76,9 @@ async def _until(client: Client, path: str, is_there: Any, count: int, child: Ch
     deadline = time.monotonic() + _PATIENCE
     while True:
         found = 0
-        async for page in client.pages(path):
-            found += sum(map(is_there, page))
+        with suppress(BusyError):
+            async for page in client.pages(path):
+                found += sum(map(is_there, page))
         if found >= count:
             return
         child.check()

@@ -22,6 +22,8 @@ PAGE = 500
 DEADLINE = 60.0
 _ERROR = 400
 _NOT_FOUND = 404
+_BUSY = {429, 503, 504}
+"""Too many requests; not yet ready; its cache has not come as far as the page before this one."""
 _ENTERED = b'{"type":"ADDED"'
 _BROKEN = b'{"type":"ERROR"'
 _IN_VAIN = 10
@@ -30,6 +32,10 @@ _T = TypeVar("_T")
 
 class RefusedError(RuntimeError):
     """The API server refused a request, and why."""
+
+
+class BusyError(RefusedError):
+    """It asks to be asked again later."""
 
 
 class Client:
@@ -76,7 +82,8 @@ class Client:
         async with self._session.request(method, path, data=data, headers=headers) as answer:
             read = await answer.read()
         if answer.status >= _ERROR and not (may_be_gone and answer.status == _NOT_FOUND):
-            raise RefusedError(f"{method} {path}: {answer.status} {read[:500].decode(errors='replace')}")
+            error = BusyError if answer.status in _BUSY else RefusedError
+            raise error(f"{method} {path}: {answer.status} {read[:500].decode(errors='replace')}")
         return read
 
     async def pages(self, path: str, *, metadata_only: bool = False) -> AsyncIterator[list[dict[str, Any]]]:
